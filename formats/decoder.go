@@ -1,0 +1,247 @@
+package formats
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// HeadBytes is how much of a file Sniff is shown, and TailBytes SniffTail.
+const (
+	HeadBytes = 4096
+	TailBytes = 65536 + 22 // a zip end record with the longest comment
+)
+
+// Decoder reads one format.
+type Decoder interface {
+	// ID names the format.
+	ID() ID
+	// Sniff says whether a file that starts with head (up to HeadBytes) may be of
+	// this format. It is cheap and may be wrong; it must not miss.
+	Sniff(head []byte) bool
+	// Decode lists the tensors of src. It returns a Model or an error (*Error),
+	// never both and never neither. What was found before a defect is kept: a
+	// Model with a Finding of severity Unread is better than an error.
+	Decode(ctx context.Context, src Source, limits Limits) (*Model, error)
+}
+
+// TailSniffer is the optional ability of a Decoder or Container to recognise a
+// file by its end (zip: whatever stands in front).
+type TailSniffer interface {
+	SniffTail(tail []byte) bool
+}
+
+// Container is a format that holds other files: tar, zip, gzip ...
+type Container interface {
+	ID() ID
+	Sniff(head []byte) bool
+	// Open lists the members of src. A damaged container yields the members
+	// found so far and a finding; an error means that there was not one.
+	Open(ctx context.Context, src Source, limits Limits) (*Members, error)
+}
+
+// Members are the files inside a container.
+type Members struct {
+	Files    []Member
+	Findings []Finding
+}
+
+// Member is one file inside a container. Its Source may unpack while it is
+// read; it implements Siblings where the container can reach the other members.
+type Member struct {
+	Name   string // hostile; never used as a path on disk
+	Source Source
+}
+
+// Decoders is the list of everything that can be recognised. The list is made
+// in one place, formats/all.
+type Decoders struct {
+	Formats    []Decoder
+	Containers []Container
+}
+
+// Decode tries every decoder and container whose Sniff agrees, since one file may
+// be several things at once (polyglots), and joins what they found. An error
+// means that nothing recognised the file (ErrNotRecognized) or that all that did
+// failed; the caller then still has the bytes.
+func (d Decoders) Decode(ctx context.Context, src Source, limits Limits) (*Model, error) {
+	limits = limits.OrDefault()
+	return d.decode(ctx, src, limits, limits.Depth)
+}
+
+func (d Decoders) decode(ctx context.Context, src Source, limits Limits, depth int) (*Model, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	head, tail, err := ends(src)
+	if err != nil {
+		return nil, err
+	}
+	var found []*Model
+	var errs []error
+	keep := func(m *Model, err error) {
+		if m != nil {
+			found = append(found, m)
+		} else if err != nil && !errors.Is(err, ErrNotRecognized) {
+			errs = append(errs, err)
+		}
+	}
+	for _, dec := range d.Formats {
+		if sniffs(dec, head, tail) {
+			keep(dec.Decode(ctx, src, limits))
+		}
+	}
+	for _, c := range d.Containers {
+		// A zip that a decoder already understood as a whole (a .pt) is not opened again.
+		if sniffs(c, head, tail) && !claimed(found, c.ID()) {
+			keep(d.openContainer(ctx, c, src, limits, depth))
+		}
+	}
+	return join(found, errs, limits)
+}
+
+func sniffs(s interface{ Sniff([]byte) bool }, head, tail []byte) bool {
+	if s.Sniff(head) {
+		return true
+	}
+	t, ok := s.(TailSniffer)
+	return ok && t.SniffTail(tail)
+}
+
+// claimed reports whether a decoder read the file as its own kind of container:
+// its Variant names the container.
+func claimed(found []*Model, container ID) bool {
+	for _, m := range found {
+		if m.Variant == string(container) && len(m.Tensors) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+func ends(src Source) (head, tail []byte, err error) {
+	size := src.Size()
+	head = make([]byte, min(size, HeadBytes))
+	if err := ReadFull(src, head, 0); err != nil {
+		return nil, nil, err
+	}
+	tail = make([]byte, min(size, TailBytes))
+	if err := ReadFull(src, tail, size-int64(len(tail))); err != nil {
+		return nil, nil, err
+	}
+	return head, tail, nil
+}
+
+// openContainer decodes every member and collects their tensors in one Model. A
+// container without any model inside is still a Model, without tensors: its
+// members' bytes were reachable, and the format says so.
+func (d Decoders) openContainer(ctx context.Context, c Container, src Source, limits Limits, depth int) (*Model, error) {
+	if depth <= 0 {
+		return nil, Errorf(c.ID(), "nesting", -1, ErrLimit, "archives nested too deeply")
+	}
+	members, err := c.Open(ctx, src, limits)
+	if err != nil {
+		return nil, err
+	}
+	out := &Model{Variant: string(c.ID())}
+	for _, f := range members.Findings {
+		out.AddFinding(limits.Findings, f)
+	}
+	var inner []string
+	for _, f := range members.Files {
+		m, err := d.decode(ctx, f.Source, limits, depth-1)
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		if err != nil {
+			if !errors.Is(err, ErrNotRecognized) {
+				out.AddFinding(limits.Findings, memberFinding(c.ID(), f.Name, err))
+			}
+			continue
+		}
+		inner = appendNew(inner, string(m.Format))
+		adopt(out, m, f.Name, limits)
+	}
+	out.Format = c.ID()
+	if len(inner) > 0 {
+		out.Format = ID(string(c.ID()) + "(" + strings.Join(inner, ",") + ")")
+	}
+	return out, nil
+}
+
+func memberFinding(id ID, name string, err error) Finding {
+	return Finding{Code: string(id) + ".member", Severity: Unread, Offset: -1,
+		Text: fmt.Sprintf("member %.200q could not be read as a model: %v", name, err)}
+}
+
+func adopt(out, m *Model, member string, limits Limits) {
+	member = Cut(member, limits.NameBytes)
+	for _, t := range m.Tensors {
+		if len(out.Tensors) >= limits.Tensors {
+			out.AddFinding(limits.Findings, Finding{Code: "tensors.limit", Severity: Unread, Offset: -1,
+				Text: fmt.Sprintf("only the first %d tensors were read", limits.Tensors)})
+			break
+		}
+		if t.Member == "" {
+			t.Member = member
+		} else {
+			t.Member = member + "!" + t.Member
+		}
+		out.Tensors = append(out.Tensors, t)
+	}
+	out.Metadata = append(out.Metadata, m.Metadata...)
+	for _, f := range m.Findings {
+		f.Text = fmt.Sprintf("in member %.200q: %s", member, f.Text)
+		out.AddFinding(limits.Findings, f)
+	}
+}
+
+// join makes one Model of what several decoders found in one file.
+func join(found []*Model, errs []error, limits Limits) (*Model, error) {
+	if len(found) == 0 {
+		if len(errs) > 0 {
+			return nil, errors.Join(errs...)
+		}
+		return nil, &Error{Format: "unknown", Field: "contents", Offset: 0, Err: ErrNotRecognized}
+	}
+	out := found[0]
+	for _, m := range found[1:] {
+		if len(m.Tensors) == 0 && len(m.Findings) == 0 {
+			continue // a container of nothing that matters
+		}
+		if len(out.Tensors) == 0 {
+			out, m = m, out
+		} else if len(m.Tensors) > 0 {
+			out.AddFinding(limits.Findings, Finding{Code: "polyglot", Severity: Warning, Offset: -1,
+				Text: fmt.Sprintf("the file is %s and %s at once", out.Format, m.Format)})
+			out.Format += "+" + m.Format
+		}
+		out.Tensors = append(out.Tensors, m.Tensors...)
+		out.Metadata = append(out.Metadata, m.Metadata...)
+		for _, f := range m.Findings {
+			out.AddFinding(limits.Findings, f)
+		}
+	}
+	for _, err := range errs {
+		out.AddFinding(limits.Findings, Finding{Code: "decode", Severity: Unread, Offset: -1, Text: err.Error()})
+	}
+	return out, nil
+}
+
+func appendNew(list []string, s string) []string {
+	for _, have := range list {
+		if have == s {
+			return list
+		}
+	}
+	return append(list, s)
+}
+
+// Cut returns s, or its first max bytes where it is longer.
+func Cut(s string, max int) string {
+	if len(s) <= max {
+		return s
+	}
+	return s[:max]
+}

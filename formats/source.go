@@ -1,0 +1,86 @@
+package formats
+
+import (
+	"errors"
+	"fmt"
+	"io"
+)
+
+// Source is the bytes of one file. It is never a path: an agent hands over the
+// descriptor that the kernel gave it, so that nobody can swap the file between
+// look and read. ReadAt must be safe for concurrent use.
+type Source interface {
+	io.ReaderAt
+	// Size is the number of bytes, fixed for the life of the Source.
+	Size() int64
+}
+
+// Siblings is the optional ability of a Source to open other files of its own
+// folder: shards named by an index, or external data of an ONNX model.
+type Siblings interface {
+	// OpenSibling opens a regular file below the source's own folder. The name
+	// comes out of a hostile file: an implementation must refuse absolute names,
+	// "..", links and anything that is not a regular file. The caller does not
+	// close the result; it lives as long as the Source that opened it.
+	OpenSibling(name string) (Source, error)
+}
+
+// ErrNoSiblings is returned where a Source cannot reach the files beside it.
+var ErrNoSiblings = errors.New("the files beside this one cannot be reached")
+
+// OpenSibling opens a file beside src, or fails with ErrNoSiblings where src
+// knows no folder.
+func OpenSibling(src Source, name string) (Source, error) {
+	s, ok := src.(Siblings)
+	if !ok {
+		return nil, ErrNoSiblings
+	}
+	return s.OpenSibling(name)
+}
+
+// Section is the part of src from offset on for length bytes, as a Source of its
+// own. It fails when the part does not lie inside src.
+func Section(src Source, offset, length int64) (Source, error) {
+	if offset < 0 || length < 0 || offset > src.Size() || length > src.Size()-offset {
+		return nil, fmt.Errorf("section %d+%d outside of %d bytes", offset, length, src.Size())
+	}
+	return section{io.NewSectionReader(src, offset, length)}, nil
+}
+
+type section struct{ *io.SectionReader }
+
+func (s section) Size() int64 { return s.SectionReader.Size() }
+
+// BytesSource is a Source over bytes in memory.
+type BytesSource []byte
+
+// Size returns the number of bytes.
+func (b BytesSource) Size() int64 { return int64(len(b)) }
+
+// ReadAt implements io.ReaderAt.
+func (b BytesSource) ReadAt(p []byte, off int64) (int, error) {
+	if off < 0 {
+		return 0, errors.New("negative offset")
+	}
+	if off >= int64(len(b)) {
+		return 0, io.EOF
+	}
+	n := copy(p, b[off:])
+	if n < len(p) {
+		return n, io.EOF
+	}
+	return n, nil
+}
+
+// ReadFull fills p from src at off. A source that ends early gives
+// ErrTruncated, wrapped, whatever the source itself said about it.
+func ReadFull(src io.ReaderAt, p []byte, off int64) error {
+	n, err := src.ReadAt(p, off)
+	if n == len(p) {
+		return nil
+	}
+	if err == nil || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return fmt.Errorf("%w: %d of %d bytes at offset %d", ErrTruncated, n, len(p), off)
+	}
+	return err
+}

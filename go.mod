@@ -1,0 +1,3 @@
+module weightwarden
+
+go 1.26
