@@ -1,0 +1,138 @@
+package quant
+
+import (
+	"encoding/binary"
+	"math"
+)
+
+func decodeF64(dst []float32, src []byte) {
+	for i := range dst {
+		dst[i] = float32(math.Float64frombits(binary.LittleEndian.Uint64(src[8*i:])))
+	}
+}
+
+func decodeF32(dst []float32, src []byte) {
+	for len(dst) >= 4 && len(src) >= 16 {
+		dst[0] = math.Float32frombits(binary.LittleEndian.Uint32(src))
+		dst[1] = math.Float32frombits(binary.LittleEndian.Uint32(src[4:]))
+		dst[2] = math.Float32frombits(binary.LittleEndian.Uint32(src[8:]))
+		dst[3] = math.Float32frombits(binary.LittleEndian.Uint32(src[12:]))
+		dst, src = dst[4:], src[16:]
+	}
+	for i := range dst {
+		dst[i] = math.Float32frombits(binary.LittleEndian.Uint32(src[4*i:]))
+	}
+}
+
+// decodeF16 widens IEEE binary16.
+func decodeF16(dst []float32, src []byte) {
+	for len(dst) >= 4 && len(src) >= 8 {
+		w := binary.LittleEndian.Uint64(src)
+		dst[0] = halfToFloat(uint16(w))
+		dst[1] = halfToFloat(uint16(w >> 16))
+		dst[2] = halfToFloat(uint16(w >> 32))
+		dst[3] = halfToFloat(uint16(w >> 48))
+		dst, src = dst[4:], src[8:]
+	}
+	for i := range dst {
+		dst[i] = halfToFloat(binary.LittleEndian.Uint16(src[2*i:]))
+	}
+}
+
+// halfToFloat widens one IEEE binary16. Normal numbers take the short way.
+func halfToFloat(h uint16) float32 {
+	sign, x := uint32(h&0x8000)<<16, uint32(h&0x7fff)
+	if x-0x400 < 0x7c00-0x400 {
+		return math.Float32frombits(sign | (x<<13 + 112<<23))
+	}
+	return halfSpecial(sign, x)
+}
+
+// halfSpecial widens zeros, subnormals, infinities and NaN. NaN comes out quiet
+// with its payload, as the conversion instructions of processors do it.
+func halfSpecial(sign, x uint32) float32 {
+	switch {
+	case x > 0x7c00:
+		return math.Float32frombits(sign | 0x7fc00000 | x<<13)
+	case x == 0x7c00:
+		return math.Float32frombits(sign | 0x7f800000)
+	}
+	f := float32(x) * 0x1p-24
+	return math.Float32frombits(sign | math.Float32bits(f))
+}
+
+// decodeBF16 widens bfloat16, which is the upper half of an f32.
+func decodeBF16(dst []float32, src []byte) {
+	for len(dst) >= 4 && len(src) >= 8 {
+		w := binary.LittleEndian.Uint64(src)
+		dst[0] = math.Float32frombits(uint32(w) << 16)
+		dst[1] = math.Float32frombits(uint32(w) & 0xffff0000)
+		dst[2] = math.Float32frombits(uint32(w>>32) << 16)
+		dst[3] = math.Float32frombits(uint32(w>>32) & 0xffff0000)
+		dst, src = dst[4:], src[8:]
+	}
+	for i := range dst {
+		dst[i] = math.Float32frombits(uint32(binary.LittleEndian.Uint16(src[2*i:])) << 16)
+	}
+}
+
+func decodeI64(dst []float32, src []byte) {
+	for i := range dst {
+		dst[i] = float32(int64(binary.LittleEndian.Uint64(src[8*i:])))
+	}
+}
+
+func decodeU64(dst []float32, src []byte) {
+	for i := range dst {
+		dst[i] = float32(binary.LittleEndian.Uint64(src[8*i:]))
+	}
+}
+
+func decodeI32(dst []float32, src []byte) {
+	for i := range dst {
+		dst[i] = float32(int32(binary.LittleEndian.Uint32(src[4*i:])))
+	}
+}
+
+func decodeU32(dst []float32, src []byte) {
+	for i := range dst {
+		dst[i] = float32(binary.LittleEndian.Uint32(src[4*i:]))
+	}
+}
+
+func decodeI16(dst []float32, src []byte) {
+	for i := range dst {
+		dst[i] = float32(int16(binary.LittleEndian.Uint16(src[2*i:])))
+	}
+}
+
+func decodeU16(dst []float32, src []byte) {
+	for i := range dst {
+		dst[i] = float32(binary.LittleEndian.Uint16(src[2*i:]))
+	}
+}
+
+func decodeI8(dst []float32, src []byte) {
+	src = src[:len(dst)]
+	for i, b := range src {
+		dst[i] = float32(int8(b))
+	}
+}
+
+func decodeU8(dst []float32, src []byte) {
+	src = src[:len(dst)]
+	for i, b := range src {
+		dst[i] = float32(b)
+	}
+}
+
+// decodeBool makes 1 of every byte that is not zero, as the frameworks do.
+func decodeBool(dst []float32, src []byte) {
+	src = src[:len(dst)]
+	for i, b := range src {
+		dst[i] = 0
+		if b != 0 {
+			dst[i] = 1
+		}
+	}
+}

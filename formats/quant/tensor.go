@@ -1,0 +1,133 @@
+package quant
+
+import (
+	"fmt"
+
+	"weightwarden/formats"
+)
+
+// scratchBytes is how much a reader takes from its source at once: large enough
+// for full speed, small enough to stay in a processor's second-level cache.
+const scratchBytes = 256 << 10
+
+// openTensor reads one plain or block tensor as rows of cols numbers.
+func openTensor(t *formats.Tensor, cols int64) (rowSource, error) {
+	if t.Data.Strides != nil {
+		return openStrided(t, cols)
+	}
+	p, err := openPacked(t)
+	if err != nil {
+		return nil, err
+	}
+	return &packedRows{packed: p, cols: cols}, nil
+}
+
+// packed reads the numbers of a contiguous tensor by index.
+type packed struct {
+	src    formats.Source
+	offset int64
+	dtype  formats.DType
+	decode decoder
+	total  int64 // numbers
+	step   int64 // numbers that start on a byte and on a block
+	bytes  int64 // bytes of a step
+	swap   int   // width of words to be reversed, 0 or 1 for none
+	buf    []byte
+	tmp    [256]float32
+}
+
+func openPacked(t *formats.Tensor) (*packed, error) {
+	f := decoderOf(t.DType)
+	if f == nil {
+		return nil, fmt.Errorf("%w: no value decoder for %s", formats.ErrUnsupported, t.DType)
+	}
+	if !readable(t) {
+		return nil, fmt.Errorf("%w: the data of tensor %.200q cannot be reached", formats.ErrTruncated, t.Name)
+	}
+	n, _ := formats.Elements(t.Shape)
+	per, bits := t.DType.Block()
+	p := &packed{src: t.Data.Source, offset: t.Data.Offset, dtype: t.DType, decode: f,
+		total: n * Numbers(t.DType), step: per * Numbers(t.DType), bytes: bits / 8}
+	if bits < 8 {
+		p.step, p.bytes = 8, bits
+	}
+	if t.Data.BigEndian {
+		p.swap = wordBytes(t.DType)
+	}
+	p.buf = make([]byte, min(scratchBytes, (p.total+p.step-1)/p.step*p.bytes))
+	return p, nil
+}
+
+// wordBytes is the width of the numbers of a plain type that byte order applies to.
+func wordBytes(d formats.DType) int {
+	_, bits := d.Block()
+	return int(bits / 8 / Numbers(d))
+}
+
+// readAt reads len(dst) numbers from number at on.
+func (p *packed) readAt(dst []float32, at int64) error {
+	if at < 0 || at > p.total || int64(len(dst)) > p.total-at {
+		return fmt.Errorf("%w: %d numbers at %d of %d", formats.ErrTruncated, len(dst), at, p.total)
+	}
+	for len(dst) > 0 {
+		n, err := p.some(dst, at)
+		if err != nil {
+			return err
+		}
+		dst, at = dst[n:], at+int64(n)
+	}
+	return nil
+}
+
+// some reads as much as fits the scratch buffer, or the wanted part of one step
+// where the beginning or the end of dst lies inside of it.
+func (p *packed) some(dst []float32, at int64) (int, error) {
+	if at%p.step != 0 || int64(len(dst)) < p.step {
+		first := at / p.step * p.step
+		tmp := p.tmp[:min(p.step, p.total-first)]
+		if err := p.fill(tmp, first); err != nil {
+			return 0, err
+		}
+		return copy(dst, tmp[at-first:]), nil
+	}
+	n := min(int64(len(dst))/p.step, int64(len(p.buf))/p.bytes) * p.step
+	return int(n), p.fill(dst[:n], at)
+}
+
+// fill reads dst, which starts on a step and fits the scratch buffer.
+func (p *packed) fill(dst []float32, at int64) error {
+	steps := (int64(len(dst)) + p.step - 1) / p.step
+	buf := p.buf[:steps*p.bytes]
+	if int64(len(dst)) < steps*p.step { // the last, ragged bits of a narrow type
+		_, bits := p.dtype.Block()
+		buf = buf[:(int64(len(dst))*bits+7)/8]
+	}
+	if err := formats.ReadFull(p.src, buf, p.offset+at/p.step*p.bytes); err != nil {
+		return err
+	}
+	swapWords(buf, p.swap)
+	p.decode(dst, buf)
+	return nil
+}
+
+// swapWords reverses the bytes of every word of width bytes.
+func swapWords(buf []byte, width int) {
+	if width < 2 {
+		return
+	}
+	for ; len(buf) >= width; buf = buf[width:] {
+		for a, b := 0, width-1; a < b; a, b = a+1, b-1 {
+			buf[a], buf[b] = buf[b], buf[a]
+		}
+	}
+}
+
+// packedRows reads a contiguous tensor by row and column.
+type packedRows struct {
+	*packed
+	cols int64
+}
+
+func (p *packedRows) read(dst []float32, row, col int64) error { return p.readAt(dst, row*p.cols+col) }
+
+func (p *packedRows) runsOn() {}

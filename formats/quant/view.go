@@ -1,0 +1,145 @@
+package quant
+
+import (
+	"weightwarden/formats"
+)
+
+// The schemes of views: how the numbers of a matrix are stored.
+const (
+	Plain = "plain" // one number after the other, any plain dtype
+	Block = "ggml"  // blocks with scales inside, any ggml type
+)
+
+// View is a logical matrix of numbers made of one tensor or of several that
+// belong together. A View is immutable; readers of it may run side by side.
+type View struct {
+	// Name is the main tensor's name; where the parts of a family carry suffixes
+	// (".qweight"), it is the name that the unpacked weight would have.
+	Name   string
+	Scheme string
+	// Tensors are indices in Model.Tensors of everything the view reads, the main
+	// tensor first. A tensor may serve several views (a shared scale).
+	Tensors []int
+	// DType is the main tensor's type.
+	DType formats.DType
+	// Shape is the logical shape: unpacked, transposed to [out, in] where the
+	// scheme stores [in, out], with a last axis of 2 for complex types.
+	Shape []int64
+	// Rows and Cols are the shape as a matrix, see Matrix.
+	Rows, Cols int64
+
+	open func() (rowSource, error)
+}
+
+// rowSource delivers len(dst) numbers from a column of a row on. It owns scratch
+// memory and is used by one goroutine.
+type rowSource interface {
+	read(dst []float32, row, col int64) error
+}
+
+// maxKernel is the longest axis taken for one of a convolution kernel.
+const maxKernel = 31
+
+// Matrix says how a shape is seen as rows and columns. Axes of length one do not
+// count, since converters add and squeeze them. One axis is one row; two are rows
+// and columns. Of three and more, a convolution filter keeps one row per filter
+// (all but the first axis are columns); it is known by kernel axes, at most 31
+// long, at the end ([out, in, h, w]) or behind the first ([out, h, w, in]).
+// Otherwise the last axis is the columns and all others are rows, so that stacked
+// experts and [h, w, in, out] filters stay matrices of whole rows. False where
+// the shape is impossible or empty.
+func Matrix(shape []int64) (rows, cols int64, ok bool) {
+	n, ok := formats.Elements(shape)
+	if !ok || n == 0 {
+		return 0, 0, false
+	}
+	// The first, second and last of the axes that are longer than one.
+	first, second, last, count := int64(1), int64(1), int64(1), 0
+	for _, d := range shape {
+		if d == 1 {
+			continue
+		}
+		if count++; count == 1 {
+			first = d
+		} else if count == 2 {
+			second = d
+		}
+		last = d
+	}
+	switch {
+	case count <= 1:
+		return 1, n, true
+	case count == 2:
+		return first, last, true
+	case last <= maxKernel, first > maxKernel && second <= maxKernel:
+		return first, n / first, true
+	}
+	return n / last, last, true
+}
+
+// Views lists the matrices of a model: families of packed tensors first found by
+// shapes and types that fit together, every other readable tensor as a view of
+// its own, all in file order of their main tensors. Tensors that no view holds
+// cannot be read as numbers: opaque types, unreachable or truncated data, empty
+// or impossible shapes. m must not change while the views are in use.
+func Views(m *formats.Model) []View {
+	used := make([]bool, len(m.Tensors))
+	var views []View
+	for i := range m.Tensors {
+		if used[i] {
+			continue
+		}
+		if v, ok := single(&m.Tensors[i]); ok {
+			v.Tensors = []int{i}
+			views = append(views, v)
+		}
+	}
+	return views
+}
+
+// single is the view of one tensor by itself.
+func single(t *formats.Tensor) (View, bool) {
+	shape := t.Shape
+	if Numbers(t.DType) == 2 {
+		shape = append(append([]int64(nil), t.Shape...), 2)
+	}
+	rows, cols, ok := Matrix(t.Shape)
+	if !ok || !readable(t) {
+		return View{}, false
+	}
+	scheme := Plain
+	if t.DType.IsBlock() {
+		// Blocks run along the last axis, whatever the others mean.
+		scheme = Block
+		rows, cols = rows*cols/t.Shape[len(t.Shape)-1], t.Shape[len(t.Shape)-1]
+	}
+	cols *= Numbers(t.DType)
+	return View{Name: t.Name, Scheme: scheme, DType: t.DType, Shape: shape, Rows: rows, Cols: cols,
+		open: func() (rowSource, error) { return openTensor(t, cols) }}, CanDecode(t.DType)
+}
+
+// readable reports whether the bytes of every element of t can be reached.
+func readable(t *formats.Tensor) bool {
+	e := t.Data
+	n, ok := formats.Elements(t.Shape)
+	if !ok || n == 0 || n > 1<<61 || e.Source == nil || e.Offset < 0 || e.Length < 0 ||
+		e.Offset > e.Source.Size() || e.Length > e.Source.Size()-e.Offset {
+		return false
+	}
+	if e.BigEndian && t.DType.IsBlock() {
+		return false
+	}
+	if e.Strides != nil {
+		return stridesFit(t)
+	}
+	if t.DType.IsBlock() {
+		if len(t.Shape) == 0 {
+			return false
+		}
+		if per, _ := t.DType.Block(); per == 0 || t.Shape[len(t.Shape)-1]%per != 0 {
+			return false
+		}
+	}
+	need, err := packedBytes(t.DType, n*Numbers(t.DType))
+	return err == nil && need <= e.Length
+}
