@@ -1,0 +1,50 @@
+# What each target does: make help. Everything runs without network but for the
+# first download of the Go modules.
+SHELL    := /bin/sh
+GO       ?= go
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+LDFLAGS  := -s -w -X weightwarden/internal/buildinfo.version=$(VERSION)
+# Static binaries; -buildvcs=false since the version is given above and git may refuse to answer.
+BUILD    := CGO_ENABLED=0 $(GO) build -buildvcs=false -trimpath -ldflags "$(LDFLAGS)"
+PROGRAMS := $(patsubst %/main.go,./%,$(wildcard cmd/*/main.go))
+FUZZTIME ?= 60s
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## build the programs into bin/: static, no C compiler needed
+	@mkdir -p bin
+	$(BUILD) -o bin/ $(PROGRAMS)
+
+.PHONY: test
+test: ## run all tests, with the race detector where a C compiler can be had
+	@race=$$(.ci/race); CGO_ENABLED=$$(test -n "$$race" && echo 1 || echo 0) $(GO) test $$race ./...
+
+.PHONY: vet
+vet: ## go vet and gofmt, as CI runs them
+	$(GO) vet ./...
+	@bad=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$bad" || { echo "gofmt: $$bad"; exit 1; }
+
+.PHONY: cross
+cross: ## compile all programs for every supported system
+	@for t in linux/amd64 linux/arm64 darwin/arm64 windows/amd64; do \
+		echo "build for $$t"; \
+		GOOS=$${t%/*} GOARCH=$${t#*/} $(BUILD) -o /dev/null $(PROGRAMS) || exit 1; \
+	done
+
+.PHONY: fuzz
+fuzz: ## run every fuzz target for FUZZTIME (60s)
+	@for p in $$($(GO) list ./...); do \
+		for f in $$($(GO) test -list '^Fuzz' $$p | grep '^Fuzz'); do \
+			echo "$$p $$f"; \
+			$(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$p || exit 1; \
+		done; \
+	done
+
+.PHONY: clean
+clean: ## remove what the other targets made
+	rm -rf bin dist .demo

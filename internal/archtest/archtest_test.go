@@ -1,0 +1,268 @@
+package archtest
+
+import (
+	"go/ast"
+	"go/token"
+	"strings"
+	"testing"
+
+	"weightwarden/internal/fixtures"
+)
+
+func load(t *testing.T) []*File {
+	t.Helper()
+	files, err := Load(fixtures.Root(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(files) < 20 {
+		t.Fatalf("only %d source files found: the walk is broken", len(files))
+	}
+	return files
+}
+
+// arrow says what the packages below From must not import, and why. Tests are
+// held to it as well unless Tests is set.
+type arrow struct {
+	From   string
+	Except []string // folders below From that the arrow leaves out
+	Not    []string // import paths; those below them count too
+	Tests  bool     // tests may
+	Why    string
+}
+
+var arrows = []arrow{
+	{From: "formats", Not: local("fingerprint", "internal", "agent", "server", "cmd"), Tests: true,
+		Why: "formats stands leftmost: it knows files and nothing else"},
+	{From: "formats", Except: []string{"formats/file", "formats/sandbox", "formats/formatstest"}, Tests: true,
+		Not: []string{"os", "os/exec", "net", "net/http", "plugin", "syscall", "unsafe", "golang.org/x/sys"},
+		Why: "a decoder sees bytes: it opens, starts and calls nothing"},
+	{From: "fingerprint", Not: local("internal", "agent", "server", "cmd"), Tests: true,
+		Why: "fingerprint states facts and knows no policy"},
+	{From: "fingerprint", Except: []string{"fingerprint/index", "fingerprint/internal/simd"}, Tests: true,
+		Not: []string{"os", "os/exec", "net", "net/http"}, Why: "only the index touches the disk"},
+	{From: "internal/api", Not: local("agent", "server", "cmd", "internal/cli", "internal/judge"),
+		Why: "wire types have no behaviour"},
+	{From: "internal/policy", Not: append(local("agent", "server", "cmd", "internal/cli"), "os", "net", "net/http"), Tests: true,
+		Why: "policy is pure"},
+	{From: "internal", Except: []string{"internal/archtest"}, Not: local("agent", "server", "cmd"), Tests: true,
+		Why: "what both sides share knows neither side"},
+	{From: "agent", Not: local("server", "cmd"), Why: "agent and server meet only on the wire", Tests: true},
+	{From: "server", Not: local("agent", "cmd"), Why: "agent and server meet only on the wire", Tests: true},
+}
+
+func local(dirs ...string) []string {
+	for i, d := range dirs {
+		dirs[i] = Module + "/" + d
+	}
+	return dirs
+}
+
+func (a arrow) appliesTo(f *File) bool {
+	if !Under(f.Dir, a.From) || a.Tests && f.Test {
+		return false
+	}
+	for _, e := range a.Except {
+		if Under(f.Dir, e) {
+			return false
+		}
+	}
+	return true
+}
+
+func (a arrow) forbids(path string) bool {
+	for _, not := range a.Not {
+		// "os" forbids os itself, not os/signal; paths of modules forbid what is below.
+		if path == not || strings.ContainsAny(not, "./") && Under(path, not) || Under(not, Module) && Under(path, not) {
+			return true
+		}
+	}
+	return false
+}
+
+func TestImports(t *testing.T) {
+	for _, f := range load(t) {
+		for _, a := range arrows {
+			if !a.appliesTo(f) {
+				continue
+			}
+			for _, path := range f.Imports() {
+				if a.forbids(path) {
+					t.Errorf("%s imports %s: %s", f.Path, path, a.Why)
+				}
+			}
+		}
+	}
+}
+
+// The list of all decoders is handed in from the outside, so that a test or a
+// sandbox can hold fewer.
+func TestOnlyCommandsImportAllDecoders(t *testing.T) {
+	for _, f := range load(t) {
+		if f.Test || Under(f.Dir, "cmd") || Under(f.Dir, "formats/all") || Under(f.Dir, "demo") || Under(f.Dir, "tools") {
+			continue
+		}
+		for _, path := range f.Imports() {
+			if path == Module+"/formats/all" {
+				t.Errorf("%s imports formats/all: only cmd and tests do", f.Path)
+			}
+		}
+	}
+}
+
+func TestOneDocCommentPerPackage(t *testing.T) {
+	docs, names := map[string][]string{}, map[string]string{}
+	for _, f := range load(t) {
+		if f.Test {
+			continue
+		}
+		names[f.Dir] = f.AST.Name.Name
+		if f.AST.Doc != nil && strings.TrimSpace(f.AST.Doc.Text()) != "" {
+			docs[f.Dir] = append(docs[f.Dir], f.Path)
+		}
+	}
+	for dir, name := range names {
+		switch n := len(docs[dir]); {
+		case n == 0:
+			t.Errorf("%s: package %s has no doc comment", dir, name)
+		case n > 1:
+			t.Errorf("%s: package %s has %d doc comments: %v", dir, name, n, docs[dir])
+		}
+	}
+}
+
+func TestNoInitFunctions(t *testing.T) {
+	for _, f := range load(t) {
+		for _, d := range f.AST.Decls {
+			if fn, ok := d.(*ast.FuncDecl); ok && fn.Recv == nil && fn.Name.Name == "init" {
+				t.Errorf("%s: init() runs behind everybody's back; call it from main", f.Position(fn))
+			}
+		}
+	}
+}
+
+// TestExitsOnlyInMain finds os.Exit, log.Fatal and their kind outside of a main
+// package's main function.
+func TestExitsOnlyInMain(t *testing.T) {
+	for _, f := range load(t) {
+		for _, d := range f.AST.Decls {
+			fn, ok := d.(*ast.FuncDecl)
+			if !ok || fn.Body == nil || f.AST.Name.Name == "main" && fn.Name.Name == "main" || fn.Name.Name == "TestMain" {
+				continue
+			}
+			calls(fn.Body, func(pkg, name string, call *ast.CallExpr) {
+				if pkg == "os" && name == "Exit" || pkg == "log" && (strings.HasPrefix(name, "Fatal") || strings.HasPrefix(name, "Panic")) {
+					t.Errorf("%s: %s.%s outside of main", f.Position(call), pkg, name)
+				}
+			})
+		}
+	}
+}
+
+func TestSkipsSayWhy(t *testing.T) {
+	for _, f := range load(t) {
+		if !f.Test {
+			continue
+		}
+		calls(f.AST, func(_, name string, call *ast.CallExpr) {
+			bare := name == "SkipNow"
+			if name == "Skip" || name == "Skipf" {
+				bare = len(call.Args) == 0
+				if len(call.Args) > 0 {
+					lit, ok := call.Args[0].(*ast.BasicLit)
+					bare = ok && lit.Kind == token.STRING && len(lit.Value) < 12
+				}
+			}
+			if bare && len(call.Args) < 2 {
+				t.Errorf("%s: a skipped test says why in a sentence", f.Position(call))
+			}
+		})
+	}
+}
+
+// TestOnlyCommandsPrint keeps the terminal to cmd and internal/cli.
+func TestOnlyCommandsPrint(t *testing.T) {
+	for _, f := range load(t) {
+		if f.Test || f.AST.Name.Name == "main" || Under(f.Dir, "cmd") || Under(f.Dir, "internal/cli") {
+			continue
+		}
+		calls(f.AST, func(pkg, name string, call *ast.CallExpr) {
+			if pkg == "fmt" && (name == "Print" || name == "Println" || name == "Printf") {
+				t.Errorf("%s: fmt.%s writes to the terminal from a library", f.Position(call), name)
+			}
+		})
+	}
+}
+
+// calls visits every call of the form name.Function.
+func calls(n ast.Node, visit func(receiver, name string, call *ast.CallExpr)) {
+	ast.Inspect(n, func(n ast.Node) bool {
+		call, ok := n.(*ast.CallExpr)
+		if !ok {
+			return true
+		}
+		sel, ok := call.Fun.(*ast.SelectorExpr)
+		if !ok {
+			return true
+		}
+		if x, ok := sel.X.(*ast.Ident); ok {
+			visit(x.Name, sel.Sel.Name, call)
+		}
+		return true
+	})
+}
+
+// TestRulesBite holds the rules against a source that breaks them, since a rule
+// that never fails proves nothing.
+func TestRulesBite(t *testing.T) {
+	cases := []struct {
+		dir, path string
+		test      bool
+		forbidden bool
+	}{
+		{"formats/gguf", "os/exec", false, true},
+		{"formats/gguf", "os", false, true},
+		{"formats/gguf", "os", true, false},
+		{"formats/gguf", "encoding/binary", false, false},
+		{"formats/file", "os", false, false},
+		{"formats", "weightwarden/internal/api", false, true},
+		{"fingerprint/index", "os", false, false},
+		{"fingerprint/index", "weightwarden/internal/cli", false, true},
+		{"agent/spool", "weightwarden/server", false, true},
+		{"agent/spool", "weightwarden/server/store", false, true},
+		{"server/ingest", "weightwarden/agent", false, true},
+		{"server/ingest", "weightwarden/internal/api", false, false},
+		{"internal/judge", "weightwarden/agent/scan", false, true},
+		{"cmd/fpagent", "weightwarden/agent", false, false},
+	}
+	for _, c := range cases {
+		got := false
+		f := &File{Dir: c.dir, Test: c.test}
+		for _, a := range arrows {
+			got = got || a.appliesTo(f) && a.forbids(c.path)
+		}
+		if got != c.forbidden {
+			t.Errorf("%s (test %v) importing %s: forbidden %v, want %v", c.dir, c.test, c.path, got, c.forbidden)
+		}
+	}
+}
+
+// TestFunctionsStayReadable caps the length of a function; tables and generated
+// code are not functions.
+func TestFunctionsStayReadable(t *testing.T) {
+	const most = 100
+	for _, f := range load(t) {
+		if ast.IsGenerated(f.AST) {
+			continue
+		}
+		for _, d := range f.AST.Decls {
+			fn, ok := d.(*ast.FuncDecl)
+			if !ok || fn.Body == nil {
+				continue
+			}
+			if n := f.Set.Position(fn.End()).Line - f.Set.Position(fn.Pos()).Line; n > most {
+				t.Errorf("%s: %s has %d lines, %d is the most", f.Position(fn), fn.Name.Name, n, most)
+			}
+		}
+	}
+}
