@@ -1,23 +1,151 @@
 package quant
 
-import "weightwarden/formats"
+import (
+	"encoding/binary"
+	"math"
 
-// blockDecoders is indexed by formats.DType - blockBase.
+	"weightwarden/formats"
+)
+
+// blockDecoders is indexed by formats.DType - blockBase. Layouts and arithmetic
+// are those of ggml's reference dequantisers (ggml-quants.c and ggml-common.h of
+// llama.cpp, MIT licence, (c) The ggml authors), and the results equal theirs bit
+// for bit: wherever a product is added to, float32() keeps the compiler from
+// fusing the two, so that every processor computes the same.
 var blockDecoders = [...]decoder{
-	formats.Q8_0 - blockBase: decodeQ8_0,
+	formats.Q4_0 - blockBase: decodeQ4_0, formats.Q4_1 - blockBase: decodeQ4_1,
+	formats.Q5_0 - blockBase: decodeQ5_0, formats.Q5_1 - blockBase: decodeQ5_1,
+	formats.Q8_0 - blockBase: decodeQ8_0, formats.Q8_1 - blockBase: decodeQ8_1,
+	formats.Q2_K - blockBase: decodeQ2K, formats.Q3_K - blockBase: decodeQ3K,
+	formats.Q4_K - blockBase: decodeQ4K, formats.Q5_K - blockBase: decodeQ5K,
+	formats.Q6_K - blockBase: decodeQ6K, formats.Q8_K - blockBase: decodeQ8K,
+	formats.IQ2_XXS - blockBase: decodeIQ2XXS, formats.IQ2_XS - blockBase: decodeIQ2XS,
+	formats.IQ2_S - blockBase: decodeIQ2S, formats.IQ3_XXS - blockBase: decodeIQ3XXS,
+	formats.IQ3_S - blockBase: decodeIQ3S, formats.IQ1_S - blockBase: decodeIQ1S,
+	formats.IQ1_M - blockBase: decodeIQ1M, formats.IQ4_NL - blockBase: decodeIQ4NL,
+	formats.IQ4_XS - blockBase: decodeIQ4XS, formats.TQ1_0 - blockBase: decodeTQ1,
+	formats.TQ2_0 - blockBase: decodeTQ2, formats.MXFP4 - blockBase: decodeMXFP4,
+	formats.NVFP4 - blockBase: decodeNVFP4, formats.Q1_0 - blockBase: decodeQ1_0,
+	formats.Q2_0 - blockBase: decodeQ2_0,
 }
 
-// decodeQ8_0 reads blocks of an f16 scale and 32 signed bytes.
+// halfAt is the binary16 at the start of b.
+func halfAt(b []byte) float32 { return halfToFloat(binary.LittleEndian.Uint16(b)) }
+
+// decodeQ4_0 reads a scale and 16 bytes: low nibbles are the first half of the
+// block, high nibbles the second.
+func decodeQ4_0(dst []float32, src []byte) {
+	for len(dst) >= 32 && len(src) >= 18 {
+		d := halfAt(src)
+		y, q := (*[32]float32)(dst), (*[16]byte)(src[2:])
+		for j, b := range q {
+			y[j] = offset8[b&15] * d
+			y[j+16] = offset8[b>>4] * d
+		}
+		dst, src = dst[32:], src[18:]
+	}
+}
+
+// offset8 are the values of a nibble that stands for -8 to 7.
+var offset8 = [16]float32{-8, -7, -6, -5, -4, -3, -2, -1, 0, 1, 2, 3, 4, 5, 6, 7}
+
+func decodeQ4_1(dst []float32, src []byte) {
+	for len(dst) >= 32 && len(src) >= 20 {
+		d, m := halfAt(src), halfAt(src[2:])
+		y, q := (*[32]float32)(dst), (*[16]byte)(src[4:])
+		for j, b := range q {
+			y[j] = float32(tableU4[b&15]*d) + m
+			y[j+16] = float32(tableU4[b>>4]*d) + m
+		}
+		dst, src = dst[32:], src[20:]
+	}
+}
+
+// decodeQ5_0 takes the fifth bit of element j from bit j of a 32-bit word.
+func decodeQ5_0(dst []float32, src []byte) {
+	for len(dst) >= 32 && len(src) >= 22 {
+		d, high := halfAt(src), binary.LittleEndian.Uint32(src[2:])
+		y, q := (*[32]float32)(dst), (*[16]byte)(src[6:])
+		for j, b := range q {
+			y[j] = float32(int32(uint32(b&15)|high<<4&16)-16) * d
+			y[j+16] = float32(int32(uint32(b>>4)|high>>12&16)-16) * d
+			high >>= 1
+		}
+		dst, src = dst[32:], src[22:]
+	}
+}
+
+func decodeQ5_1(dst []float32, src []byte) {
+	for len(dst) >= 32 && len(src) >= 24 {
+		d, m, high := halfAt(src), halfAt(src[2:]), binary.LittleEndian.Uint32(src[4:])
+		y, q := (*[32]float32)(dst), (*[16]byte)(src[8:])
+		for j, b := range q {
+			y[j] = float32(float32(int32(uint32(b&15)|high<<4&16))*d) + m
+			y[j+16] = float32(float32(int32(uint32(b>>4)|high>>12&16))*d) + m
+			high >>= 1
+		}
+		dst, src = dst[32:], src[24:]
+	}
+}
+
+// decodeQ8_0 reads blocks of a scale and 32 signed bytes.
 func decodeQ8_0(dst []float32, src []byte) {
 	for len(dst) >= 32 && len(src) >= 34 {
-		d := halfAt(src)
-		y, q := (*[32]float32)(dst), (*[32]byte)(src[2:])
-		for j, b := range q {
-			y[j] = float32(int8(b)) * d
-		}
+		scaleBytes((*[32]float32)(dst), (*[32]byte)(src[2:]), halfAt(src))
 		dst, src = dst[32:], src[34:]
 	}
 }
 
-// halfAt is the binary16 at the start of b.
-func halfAt(b []byte) float32 { return halfToFloat(uint16(b[0]) | uint16(b[1])<<8) }
+// decodeQ8_1 is Q8_0 with a checksum of the block behind the scale; it occurs as
+// an intermediate of computations only.
+func decodeQ8_1(dst []float32, src []byte) {
+	for len(dst) >= 32 && len(src) >= 36 {
+		scaleBytes((*[32]float32)(dst), (*[32]byte)(src[4:]), halfAt(src))
+		dst, src = dst[32:], src[36:]
+	}
+}
+
+// decodeQ8K has a full f32 scale and 32 bytes of sums behind the numbers.
+func decodeQ8K(dst []float32, src []byte) {
+	for len(dst) >= 256 && len(src) >= 292 {
+		d := math.Float32frombits(binary.LittleEndian.Uint32(src))
+		for k := 0; k < 256; k += 32 {
+			scaleBytes((*[32]float32)(dst[k:]), (*[32]byte)(src[4+k:]), d)
+		}
+		dst, src = dst[256:], src[292:]
+	}
+}
+
+func scaleBytes(y *[32]float32, q *[32]byte, d float32) {
+	for j, b := range q {
+		y[j] = float32(int8(b)) * d
+	}
+}
+
+// decodeQ1_0 makes d of a set bit and -d of a clear one.
+func decodeQ1_0(dst []float32, src []byte) {
+	for len(dst) >= 128 && len(src) >= 18 {
+		d := halfAt(src)
+		sign := [2]float32{-d, d}
+		for k, b := range (*[16]byte)(src[2:]) {
+			y := (*[8]float32)(dst[8*k:])
+			for j := range y {
+				y[j] = sign[b>>j&1]
+			}
+		}
+		dst, src = dst[128:], src[18:]
+	}
+}
+
+// decodeQ2_0 has codes 0 to 3 for -1, 0, 1 and 2.
+func decodeQ2_0(dst []float32, src []byte) {
+	for len(dst) >= 64 && len(src) >= 18 {
+		d := halfAt(src)
+		level := [4]float32{-d, 0 * d, d, 2 * d}
+		for k, b := range (*[16]byte)(src[2:]) {
+			y := (*[4]float32)(dst[4*k:])
+			y[0], y[1], y[2], y[3] = level[b&3], level[b>>2&3], level[b>>4&3], level[b>>6]
+		}
+		dst, src = dst[64:], src[18:]
+	}
+}

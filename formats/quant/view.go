@@ -107,15 +107,26 @@ func single(t *formats.Tensor) (View, bool) {
 	if !ok || !readable(t) {
 		return View{}, false
 	}
-	scheme := Plain
 	if t.DType.IsBlock() {
-		// Blocks run along the last axis, whatever the others mean.
-		scheme = Block
-		rows, cols = rows*cols/t.Shape[len(t.Shape)-1], t.Shape[len(t.Shape)-1]
+		return block(t)
 	}
 	cols *= Numbers(t.DType)
-	return View{Name: t.Name, Scheme: scheme, DType: t.DType, Shape: shape, Rows: rows, Cols: cols,
+	return View{Name: t.Name, Scheme: Plain, DType: t.DType, Shape: shape, Rows: rows, Cols: cols,
 		open: func() (rowSource, error) { return openTensor(t, cols) }}, CanDecode(t.DType)
+}
+
+// block is the view of a readable tensor of blocks. They run along the last
+// axis, whatever the other axes mean.
+func block(t *formats.Tensor) (View, bool) {
+	cols := t.Shape[len(t.Shape)-1]
+	rows := t.Elements() / cols
+	v := View{Name: t.Name, Scheme: Block, DType: t.DType, Shape: t.Shape, Rows: rows, Cols: cols}
+	if w, ok := weave(t.DType); ok {
+		v.open = func() (rowSource, error) { return openInterleaved(t, rows, cols), nil }
+		return v, t.Shape[max(0, len(t.Shape)-2)]%w.group == 0 && len(t.Shape) > 1
+	}
+	v.open = func() (rowSource, error) { return openTensor(t, cols) }
+	return v, CanDecode(t.DType)
 }
 
 // readable reports whether the bytes of every element of t can be reached.

@@ -1,0 +1,95 @@
+package quant
+
+import "math"
+
+// decodeTQ1 reads base-3 digits: a byte b holds five of them as the fraction
+// b/256, and multiplying by three moves the next one out at the top.
+func decodeTQ1(dst []float32, src []byte) {
+	for len(dst) >= 256 && len(src) >= 54 {
+		d := halfAt(src[52:])
+		digitsTQ1(dst[:160], src[:32], d)
+		digitsTQ1(dst[160:240], src[32:48], d)
+		digitsTQ1(dst[240:256], src[48:52], d)
+		dst, src = dst[256:], src[54:]
+	}
+}
+
+// digitsTQ1 writes the first digits of all bytes of src, then all second ones,
+// until dst is full.
+func digitsTQ1(dst []float32, src []byte, d float32) {
+	level := [3]float32{-d, 0 * d, d}
+	for power := byte(1); len(dst) >= len(src) && len(src) > 0; power *= 3 {
+		for j, b := range src {
+			dst[j] = level[uint16(b*power)*3>>8]
+		}
+		dst = dst[len(src):]
+	}
+}
+
+// decodeTQ2 has two bits an element, four groups of 32 elements in 32 bytes.
+func decodeTQ2(dst []float32, src []byte) {
+	for len(dst) >= 256 && len(src) >= 66 {
+		d := halfAt(src[64:])
+		level := [4]float32{-d, 0 * d, d, 2 * d}
+		for k := range 8 {
+			y, q, shift := (*[32]float32)(dst[32*k:]), (*[32]byte)(src[k/4*32:]), k%4*2
+			for j, b := range q {
+				y[j] = level[b>>shift&3]
+			}
+		}
+		dst, src = dst[256:], src[66:]
+	}
+}
+
+// levelsFP4 are the values of E2M1 doubled, with no negative zero, as ggml has
+// them; its scales are halved in return.
+var levelsFP4 = [16]float32{0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12}
+
+// decodeMXFP4 reads ggml's blocks: an E8M0 scale and 16 bytes, low nibbles first
+// for the first half.
+func decodeMXFP4(dst []float32, src []byte) {
+	for len(dst) >= 32 && len(src) >= 17 {
+		d := halvedE8M0(src[0])
+		y, q := (*[32]float32)(dst), (*[16]byte)(src[1:])
+		for j, b := range q {
+			y[j] = levelsFP4[b&15] * d
+			y[j+16] = levelsFP4[b>>4] * d
+		}
+		dst, src = dst[32:], src[17:]
+	}
+}
+
+// halvedE8M0 is 2^(code-128). Code 255, NaN in the standard, is a large number
+// here as it is in ggml.
+func halvedE8M0(code byte) float32 {
+	if code < 2 {
+		return math.Float32frombits(0x00200000 << code)
+	}
+	return math.Float32frombits(uint32(code-1) << 23)
+}
+
+// decodeNVFP4 reads four sub-blocks of 16 elements, each with an unsigned E4M3
+// scale. The per-tensor scale of the NVFP4 scheme lies in another tensor.
+func decodeNVFP4(dst []float32, src []byte) {
+	for len(dst) >= 64 && len(src) >= 36 {
+		for s, code := range (*[4]byte)(src) {
+			d := scalesUE4M3[code]
+			y, q := (*[16]float32)(dst[16*s:]), (*[8]byte)(src[4+8*s:])
+			for j, b := range q {
+				y[j] = levelsFP4[b&15] * d
+				y[j+8] = levelsFP4[b>>4] * d
+			}
+		}
+		dst, src = dst[64:], src[36:]
+	}
+}
+
+// scalesUE4M3 are the halved values of unsigned E4M3. The sign bit is ignored and
+// the NaN code 0x7f is 0, as in ggml; 0xff, with the sign bit set, is 480 there.
+var scalesUE4M3 = func() (t [256]float32) {
+	for i := range t {
+		t[i] = smallFloat(uint8(i)&0x7f, 4, 3, 7) * 0.5
+	}
+	t[0x7f] = 0
+	return t
+}()
