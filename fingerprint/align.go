@@ -1,0 +1,281 @@
+package fingerprint
+
+import (
+	"cmp"
+	"math"
+	"math/bits"
+	"slices"
+
+	"weightwarden/fingerprint/sketch"
+)
+
+// minCommon is how many rows two samples must have in common to be compared.
+const minCommon = 8
+
+// sketches finds, for every registered tensor that was not found exactly, the
+// suspect tensor that is most like it, and bounds the probability that
+// independent models agree as well.
+func (c *comparer) sketches() {
+	var pairs []alignment
+	testable := 0
+	for t := range c.reg.Tensors {
+		rt := &c.reg.Tensors[t]
+		if rt.Sketch == nil || rt.Constant != "" {
+			continue
+		}
+		testable++
+		if c.found[t].share == 1 {
+			continue
+		}
+		if a, ok := c.align(t); ok {
+			pairs = append(pairs, a)
+		}
+	}
+	c.boundRows(pairs, testable)
+	if c.rowLogP <= maxLogP {
+		for _, a := range pairs {
+			c.creditRows(a)
+		}
+	}
+	c.permuted()
+}
+
+// alignment is the best partner of a registered tensor.
+type alignment struct {
+	registered, suspect int
+	transposed          bool
+	distance            float64 // mean share of bits that differ, 0 to 1
+	hits, tested        int
+	tried               int
+}
+
+// align tries every suspect tensor of fitting length, in both orientations.
+func (c *comparer) align(t int) (alignment, bool) {
+	r := c.reg.Tensors[t].Sketch
+	best := alignment{registered: t, suspect: -1, distance: 1}
+	tried := 0
+	for s := range c.sus.Tensors {
+		k := c.sus.Tensors[s].Sketch
+		if k == nil {
+			continue
+		}
+		for _, transposed := range []bool{false, true} {
+			rows, ok := facing(r, k, transposed)
+			if !ok {
+				continue
+			}
+			d, n := meanDistance(r, rows)
+			if n < minCommon {
+				continue
+			}
+			tried++
+			// Of equally near tensors (tied, repeated) the one at the same place wins.
+			if d < best.distance {
+				best.suspect, best.transposed, best.distance = s, transposed, d
+			}
+		}
+	}
+	best.tried = tried
+	if best.suspect < 0 {
+		return best, false
+	}
+	rows, _ := facing(r, c.sus.Tensors[best.suspect].Sketch, best.transposed)
+	best.hits, best.tested = nearestHits(r, rows)
+	return best, true
+}
+
+// facing returns the suspect's rows that lie along the registered rows.
+func facing(r, k *sketch.Tensor, transposed bool) ([]sketch.Row, bool) {
+	if transposed {
+		// Columns of the suspect have as many elements as it has rows.
+		return k.Columns, len(k.Columns) > 0 && k.Count == r.Length
+	}
+	return k.Aligned, k.Length == r.Length
+}
+
+// common calls f for the pairs of rows that have the same number.
+func common(r *sketch.Tensor, rows []sketch.Row, f func(a, b *sketch.Row)) {
+	if len(rows) == len(r.Aligned) && len(rows) > 0 && rows[len(rows)-1].Index == r.Aligned[len(rows)-1].Index {
+		for i := range rows {
+			if rows[i].Index == r.Aligned[i].Index && rows[i].Norm > 0 && r.Aligned[i].Norm > 0 {
+				f(&r.Aligned[i], &rows[i])
+			}
+		}
+		return
+	}
+	at := make(map[int64]int, len(rows))
+	for i := range rows {
+		at[rows[i].Index] = i
+	}
+	for i := range r.Aligned {
+		if k, ok := at[r.Aligned[i].Index]; ok && rows[k].Norm > 0 && r.Aligned[i].Norm > 0 {
+			f(&r.Aligned[i], &rows[k])
+		}
+	}
+}
+
+func meanDistance(r *sketch.Tensor, rows []sketch.Row) (float64, int) {
+	sum, n := 0, 0
+	common(r, rows, func(a, b *sketch.Row) {
+		sum += hamming(&a.Bits, &b.Bits)
+		n++
+	})
+	if n == 0 {
+		return 1, 0
+	}
+	return float64(sum) / float64(n*r.Buckets), n
+}
+
+func hamming(a, b *sketch.Bits) int {
+	return bits.OnesCount64(a[0]^b[0]) + bits.OnesCount64(a[1]^b[1]) +
+		bits.OnesCount64(a[2]^b[2]) + bits.OnesCount64(a[3]^b[3])
+}
+
+// nearestHits counts the suspect rows whose nearest registered row, of those in
+// the common sample, is the one at the same place. A tie is no hit.
+func nearestHits(r *sketch.Tensor, rows []sketch.Row) (hits, tested int) {
+	var reg, sus []*sketch.Row
+	common(r, rows, func(a, b *sketch.Row) { reg, sus = append(reg, a), append(sus, b) })
+	for i, s := range sus {
+		own := hamming(&reg[i].Bits, &s.Bits)
+		nearest := true
+		for k, other := range reg {
+			if k != i && hamming(&other.Bits, &s.Bits) <= own {
+				nearest = false
+				break
+			}
+		}
+		if nearest {
+			hits++
+		}
+	}
+	return hits, len(sus)
+}
+
+// boundRows bounds the probability that an independent model has as many hits.
+//
+// For one alignment of independent tensors the number of hits K obeys
+// E[binomial(K, k)] <= 1/k!, so its generating function is at most that of a
+// Poisson(1). For the best of A alignments, E[e^(zK)] <= A exp(e^z - 1). Summed over
+// m tensors chosen, after looking, from T testable ones:
+//
+//	P(K >= k) <= C(T, m) A^m exp(-m) (e m / k)^k   for k > m
+//
+// and once more times T for the choice of m. A is the largest number tried.
+func (c *comparer) boundRows(pairs []alignment, testable int) {
+	slices.SortFunc(pairs, func(a, b alignment) int {
+		return cmp.Or(cmp.Compare(b.hits, a.hits), cmp.Compare(a.registered, b.registered))
+	})
+	hits, tested, tries := 0, 0, 0.0
+	for i, a := range pairs {
+		hits += a.hits
+		tested += a.tested
+		tries += math.Log(float64(max(1, a.tried)))
+		c.tried = max(c.tried, a.tried)
+		m := float64(i + 1)
+		k := float64(hits)
+		if k <= m {
+			continue
+		}
+		p := logChoose(testable, i+1) + tries - m + k*(1+math.Log(m)-math.Log(k)) + math.Log(float64(testable))
+		if p < c.rowLogP {
+			c.rowLogP, c.rowHits, c.rowTested, c.rowCount = p, hits, tested, i+1
+		}
+	}
+}
+
+// logChoose is the natural logarithm of n over k.
+func logChoose(n, k int) float64 {
+	a, _ := math.Lgamma(float64(n + 1))
+	b, _ := math.Lgamma(float64(k + 1))
+	d, _ := math.Lgamma(float64(n - k + 1))
+	return a - b - d
+}
+
+// creditRows books a tensor as found when its own rows say so: hits that an
+// independent tensor reaches with probability under 1e-4 in the alignments tried.
+func (c *comparer) creditRows(a alignment) {
+	lg, _ := math.Lgamma(float64(a.hits + 1))
+	if math.Log(float64(max(1, a.tried)))-lg > math.Log(1e-4) {
+		return
+	}
+	f, rt, st := &c.found[a.registered], &c.reg.Tensors[a.registered], &c.sus.Tensors[a.suspect]
+	share := 1.0
+	if n := st.Sketch.Count; !a.transposed && n < rt.Sketch.Count {
+		share = float64(n) / float64(rt.Sketch.Count)
+	}
+	if f.share >= share {
+		return
+	}
+	f.share, f.suspect, f.hits, f.tested, f.aligned = share, a.suspect, a.hits, a.tested, true
+	f.cosine = math.Cos(math.Pi * a.distance)
+	f.relation = relationOf(rt, st, a.distance)
+	if a.transposed {
+		f.transform = "transposed"
+	} else if st.Sketch.Count > rt.Sketch.Count {
+		f.transform = "first rows of a taller tensor"
+	} else if share < 1 {
+		f.transform = "first rows"
+	}
+}
+
+// permuted looks for rows of registered tensors that were not found in place
+// among the suspect's largest rows.
+func (c *comparer) permuted() {
+	const near = 80            // bits of 256
+	const pairChance = 9.4e-10 // of two independent rows to be that near
+	expected := 0.0
+	type hit struct{ reg, sus, n, distance int }
+	var all []hit
+	for t := range c.reg.Tensors {
+		r := c.reg.Tensors[t].Sketch
+		if r == nil || r.Buckets != 256 || c.reg.Tensors[t].Constant != "" || c.found[t].share > 0 {
+			continue
+		}
+		best := hit{reg: t, sus: -1}
+		for s := range c.sus.Tensors {
+			k := c.sus.Tensors[s].Sketch
+			if k == nil || k.Length != r.Length {
+				continue
+			}
+			n, distance := contentHits(r, k, near)
+			expected += float64(len(r.Content)*len(k.Content)) * pairChance
+			if n > best.n {
+				best.sus, best.n, best.distance = s, n, distance
+			}
+		}
+		if best.n >= 2 {
+			all = append(all, best)
+			c.permHits += best.n
+		}
+	}
+	if c.permHits == 0 {
+		return
+	}
+	k := float64(c.permHits)
+	c.permLogP = min(0, k-expected+k*math.Log(max(expected, 1e-300)/k))
+	if c.permLogP > maxLogP {
+		return
+	}
+	for _, h := range all {
+		f := &c.found[h.reg]
+		f.share, f.suspect, f.relation, f.transform = 1, h.sus, Reparameterised, "rows permuted"
+		f.hits, f.tested = h.n, len(c.reg.Tensors[h.reg].Sketch.Content)
+		f.cosine = math.Cos(math.Pi * float64(h.distance) / float64(h.n*256))
+	}
+}
+
+// contentHits counts rows of r's content sample that have a near row in k's.
+func contentHits(r, k *sketch.Tensor, near int) (n, distance int) {
+	for i := range r.Content {
+		best := near + 1
+		for j := range k.Content {
+			best = min(best, hamming(&r.Content[i].Bits, &k.Content[j].Bits))
+		}
+		if best <= near {
+			n++
+			distance += best
+		}
+	}
+	return n, distance
+}

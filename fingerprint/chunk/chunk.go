@@ -1,0 +1,124 @@
+// Package chunk cuts a stream of bytes into content-defined chunks (layer E).
+//
+// A chunk ends before the first position p, a multiple of 4 counted from the
+// start of the stream and at least Min after the chunk's start, where
+//
+//	load32(p)*C1 + load32(p+4)*C2 < Threshold     (32-bit little-endian, wrapping)
+//
+// or after Max bytes. The two multiplications need 4 bytes of alignment, which
+// numbers in model files have, and suit vector units without 64-bit multiplies.
+// Chunks of a copied run agree with those of the original as soon as both have
+// passed one common cut. docs/fingerprint-spec.md has sizes and speeds.
+package chunk
+
+import (
+	"io"
+
+	"weightwarden/fingerprint/internal/simd"
+)
+
+// Rule is where to cut.
+type Rule struct {
+	C1, C2    uint32 // odd multipliers, drawn from the key
+	Threshold uint32
+	Min, Max  int // bytes; multiples of 4
+}
+
+// readAhead is how much is asked of the reader at once.
+const readAhead = 1 << 20
+
+// Splitter cuts one stream after the other, reusing its buffer. It is not safe
+// for concurrent use.
+type Splitter struct {
+	rule Rule
+	buf  []byte
+}
+
+// NewSplitter returns a splitter with a buffer of Max + 1 MiB.
+func NewSplitter(rule Rule) *Splitter {
+	return &Splitter{rule: rule, buf: make([]byte, rule.Max+readAhead)}
+}
+
+// Split reads r to its end and calls emit for every chunk in order; the bytes are
+// valid during the call only. It returns the bytes read, and the error of r if
+// there is one: what was read before it has been emitted.
+func (s *Splitter) Split(r io.Reader, emit func(chunk []byte) error) (int64, error) {
+	return s.SplitTee(r, nil, emit)
+}
+
+// SplitTee is Split that also shows every block of bytes, as read, to tee.
+func (s *Splitter) SplitTee(r io.Reader, tee func(block []byte) error, emit func(chunk []byte) error) (int64, error) {
+	var total int64
+	start, end := 0, 0 // unemitted bytes in buf
+	for {
+		n, err := io.ReadFull(r, s.buf[end:min(len(s.buf), end+readAhead)])
+		if n > 0 && tee != nil {
+			if terr := tee(s.buf[end : end+n]); terr != nil {
+				return total, terr
+			}
+		}
+		end += n
+		total += int64(n)
+		last := err != nil
+		for end-start > 0 {
+			cut := s.cut(s.buf[start:end], last)
+			if cut == 0 {
+				break
+			}
+			if eerr := emit(s.buf[start : start+cut]); eerr != nil {
+				return total, eerr
+			}
+			start += cut
+		}
+		if last {
+			if err == io.EOF || err == io.ErrUnexpectedEOF {
+				err = nil
+			}
+			return total, err
+		}
+		if start > 0 {
+			copy(s.buf, s.buf[start:end])
+			start, end = 0, end-start
+		}
+	}
+}
+
+// cut returns the length of the first chunk of data, 0 where more bytes are
+// needed to know it.
+func (s *Splitter) cut(data []byte, last bool) int {
+	window := data[:min(len(data), s.rule.Max+4)]
+	if len(data) > s.rule.Min {
+		if p := simd.FindCut(window, s.rule.C1, s.rule.C2, s.rule.Threshold, s.rule.Min); p > 0 && p < s.rule.Max {
+			return p
+		}
+	}
+	switch {
+	case len(data) >= s.rule.Max+4:
+		return s.rule.Max
+	case last:
+		return min(len(data), s.rule.Max)
+	}
+	return 0
+}
+
+// Plain reports whether data carries next to no information: a sample of its
+// bytes has an entropy under one bit a byte. Such chunks (zeros, masks, padding)
+// are found in many unrelated files and are no evidence.
+func Plain(data []byte) bool {
+	const sample = 4096
+	step := max(1, len(data)/sample)
+	// A stride that shares no factor with element widths sees every byte position.
+	if step > 1 {
+		step |= 1
+	}
+	var seen [256]int
+	n := 0
+	for i := 0; i < len(data) && n < sample; i += step {
+		seen[data[i]]++
+		n++
+	}
+	if n == 0 {
+		return true
+	}
+	return entropy(&seen, n) < 1
+}

@@ -1,0 +1,407 @@
+package fingerprint
+
+import (
+	"fmt"
+	"math"
+	"slices"
+)
+
+// Thresholds of the decision; docs/fingerprint-spec.md derives them.
+const (
+	maxLogP        = -27.7   // ln 1e-12: weaker evidence is none
+	minEvidence    = 1 << 10 // bytes of a chunk from which it is evidence
+	minExactBytes  = 64 << 10
+	wholeShare     = 0.9 // of the parameters, from which it is not PARTIAL
+	sharedTensors  = 2   // a match carried by so few of many tensors is a shared part
+	sharedCoverage = 0.1
+	suspectShare   = 0.5
+	logChunk       = -88.7 // ln 2^-128
+)
+
+// Compare says what suspect has of registered. It looks at the two fingerprints
+// only; models that others are made of are the index's business.
+func Compare(registered, suspect *Fingerprint) *Comparison {
+	if registered.Scheme != suspect.Scheme || registered.KeyID != suspect.KeyID {
+		return &Comparison{Relation: Inconclusive, Evidence: []Evidence{{Kind: "scheme",
+			Text: fmt.Sprintf("the fingerprints were made with different schemes or keys (%d/%s and %d/%s) and cannot be compared",
+				registered.Scheme, registered.KeyID, suspect.Scheme, suspect.KeyID)}}}
+	}
+	c := newComparer(registered, suspect)
+	c.exact()
+	c.sketches()
+	return c.decide()
+}
+
+// comparer is the state of one Compare.
+type comparer struct {
+	reg, sus *Fingerprint
+	found    []found // per registered tensor
+	// Exact layer.
+	chunks, evidenceChunks int
+	evidenceBytes          int64
+	susExact               int64 // suspect bytes in matched chunks
+	susTensorBytes         int64
+	sameFiles, files       int
+	// Sketch layer.
+	rowLogP   float64
+	rowHits   int
+	rowTested int
+	rowCount  int // tensors that carry the row evidence
+	tried     int
+	permLogP  float64
+	permHits  int
+}
+
+// found is what was found of one registered tensor.
+type found struct {
+	exact     int64 // bytes in matched chunks
+	total     int64 // bytes
+	ragged    bool  // some of its chunks matched, others did not
+	suspect   int   // best tensor of the suspect, -1 for none
+	share     float64
+	relation  Relation
+	transform string
+	cosine    float64
+	hits      int
+	tested    int
+	aligned   bool
+}
+
+func newComparer(reg, sus *Fingerprint) *comparer {
+	c := &comparer{reg: reg, sus: sus, found: make([]found, len(reg.Tensors))}
+	for i := range c.found {
+		c.found[i].suspect = -1
+		for _, p := range reg.Tensors[i].Pieces {
+			c.found[i].total += reg.Pieces[p].Length
+		}
+	}
+	for i := range sus.Tensors {
+		for _, p := range sus.Tensors[i].Pieces {
+			c.susTensorBytes += sus.Pieces[p].Length
+		}
+	}
+	return c
+}
+
+// chunkRef is the place of a registered chunk.
+type chunkRef struct{ piece, chunk int32 }
+
+// exact matches chunks, tensor contents only: headers hold tokenizers and
+// configurations that unrelated models share.
+func (c *comparer) exact() {
+	owners := owners(c.reg)
+	refs := make(map[ChunkKey][]chunkRef)
+	for p, tensors := range owners {
+		if len(tensors) == 0 {
+			continue
+		}
+		for k, ch := range c.reg.Pieces[p].Chunks {
+			if ch.Key != (ChunkKey{}) {
+				refs[ch.Key] = append(refs[ch.Key], chunkRef{int32(p), int32(k)})
+			}
+		}
+	}
+	susOwners := owners(c.sus)
+	matched := make([]map[int32]bool, len(c.reg.Pieces))
+	votes := make(map[[2]int]int64) // (registered piece, suspect tensor) -> bytes
+	for p := range c.sus.Pieces {
+		for _, ch := range c.sus.Pieces[p].Chunks {
+			for _, r := range refs[ch.Key] {
+				if matched[r.piece] == nil {
+					matched[r.piece] = make(map[int32]bool)
+				}
+				matched[r.piece][r.chunk] = true
+				if len(susOwners[p]) > 0 {
+					votes[[2]int{int(r.piece), susOwners[p][0]}] += ch.Length
+				}
+			}
+			if len(refs[ch.Key]) > 0 && !ch.Plain {
+				c.susExact += ch.Length
+			}
+		}
+	}
+	for p, chunks := range matched {
+		c.creditPiece(p, owners[p], chunks)
+	}
+	c.bestSuspects(owners, votes)
+	c.sameWholeFiles()
+}
+
+// owners lists, for every piece, the tensors whose contents it is.
+func owners(f *Fingerprint) [][]int {
+	out := make([][]int, len(f.Pieces))
+	for t := range f.Tensors {
+		for _, p := range f.Tensors[t].Pieces {
+			out[p] = append(out[p], t)
+		}
+	}
+	return out
+}
+
+func (c *comparer) creditPiece(p int, tensors []int, chunks map[int32]bool) {
+	if len(chunks) == 0 {
+		return
+	}
+	piece := &c.reg.Pieces[p]
+	constant := true
+	for _, t := range tensors {
+		constant = constant && c.reg.Tensors[t].Constant != ""
+	}
+	var bytes int64
+	for k := range chunks {
+		ch := &piece.Chunks[k]
+		bytes += ch.Length
+		c.chunks++
+		if !constant && !ch.Plain && ch.Length >= minEvidence {
+			c.evidenceChunks++
+			c.evidenceBytes += ch.Length
+		}
+	}
+	for _, t := range tensors {
+		c.found[t].exact += bytes
+		c.found[t].ragged = c.found[t].ragged || len(chunks) < len(piece.Chunks)
+	}
+}
+
+// bestSuspects names, for every registered tensor found exactly, the tensor of
+// the suspect that most of it lies in.
+func (c *comparer) bestSuspects(owners [][]int, votes map[[2]int]int64) {
+	best := make([]int64, len(c.found))
+	for key, n := range votes {
+		for _, t := range owners[key[0]] {
+			if n > best[t] || n == best[t] && key[1] < c.found[t].suspect {
+				best[t], c.found[t].suspect = n, key[1]
+			}
+		}
+	}
+	for t := range c.found {
+		f := &c.found[t]
+		if f.exact == 0 || f.total == 0 {
+			continue
+		}
+		f.share = min(1, float64(f.exact)/float64(f.total))
+		f.relation, f.cosine = Repackaged, 1
+		if f.share < 1 {
+			f.relation = Partial
+		}
+	}
+}
+
+func (c *comparer) sameWholeFiles() {
+	have := make(map[Digest]bool)
+	for _, f := range c.sus.Files {
+		if !f.Digest.IsZero() {
+			have[f.Digest] = true
+		}
+	}
+	for _, f := range c.reg.Files {
+		if f.Size == 0 {
+			continue
+		}
+		c.files++
+		if have[f.Digest] {
+			c.sameFiles++
+		}
+	}
+}
+
+// coverage sums up what was found of the registered model.
+func (c *comparer) coverage() Coverage {
+	var cov Coverage
+	var bytes, params, total, totalParams float64
+	n := 0
+	for t := range c.found {
+		f, rt := &c.found[t], &c.reg.Tensors[t]
+		total += float64(f.total)
+		totalParams += float64(rt.Parameters)
+		bytes += f.share * float64(f.total)
+		params += f.share * float64(rt.Parameters)
+		if f.share >= 0.5 {
+			n++
+		}
+	}
+	if total > 0 {
+		cov.Bytes = bytes / total
+	}
+	if totalParams > 0 {
+		cov.Parameters = params / totalParams
+	}
+	if len(c.found) > 0 {
+		cov.Tensors = float64(n) / float64(len(c.found))
+	}
+	return cov
+}
+
+// decide turns what was found into one relation with its evidence.
+func (c *comparer) decide() *Comparison {
+	out := &Comparison{Relation: NoMatch, Coverage: c.coverage()}
+	exact := c.evidenceChunks > 0 && (c.evidenceBytes >= minExactBytes || out.Coverage.Bytes >= 0.5)
+	rows := c.rowLogP <= maxLogP
+	perm := c.permLogP <= maxLogP
+	c.explain(out)
+	switch {
+	case exact:
+		out.LogP, out.Bound = max(float64(c.evidenceChunks), 1)*logChunk, "digest"
+		if rows {
+			out.LogP = min(out.LogP, c.rowLogP)
+		}
+	case rows:
+		out.LogP, out.Bound = c.rowLogP, "exchangeable-poisson"
+	case perm:
+		out.LogP, out.Bound = c.permLogP, "control-calibrated"
+	default:
+		out.Coverage = Coverage{}
+		return out
+	}
+	out.Tensors = c.tensorMatches()
+	if text, shared := c.sharedPart(out); shared {
+		out.Evidence = append(out.Evidence, Evidence{Kind: "shared_part", Text: text, Value: out.Coverage.Parameters, Unit: "share of parameters"})
+		out.Relation, out.LogP, out.Coverage = NoMatch, 0, Coverage{}
+		return out
+	}
+	out.Relation = c.relation(out.Coverage)
+	return out
+}
+
+// sharedPart reports whether the match is a part that two otherwise different
+// models have in common: one or two whole tensors of many, in a suspect that is
+// mostly something else.
+func (c *comparer) sharedPart(out *Comparison) (string, bool) {
+	n, ragged, total := 0, false, 0
+	var params int64
+	for t := range c.found {
+		if c.reg.Tensors[t].Constant != "" || c.reg.Tensors[t].Parameters < MinParameters {
+			continue
+		}
+		total++
+		if c.found[t].share > 0 {
+			n++
+			ragged = ragged || c.found[t].ragged
+			params += c.reg.Tensors[t].Parameters
+		}
+	}
+	var susTotal, susMatched int64
+	matched := make(map[int]bool)
+	for t := range c.found {
+		if s := c.found[t].suspect; s >= 0 && c.found[t].share > 0 {
+			matched[s] = true
+		}
+	}
+	for s := range c.sus.Tensors {
+		susTotal += c.sus.Tensors[s].Parameters
+		if matched[s] {
+			susMatched += c.sus.Tensors[s].Parameters
+		}
+	}
+	if n > sharedTensors || total < 4*max(n, 1) || out.Coverage.Parameters >= sharedCoverage || ragged || susTotal == 0 {
+		return "", false
+	}
+	if float64(susMatched) >= suspectShare*float64(susTotal) {
+		return "", false
+	}
+	return fmt.Sprintf("%d of %d tensors (%.2g of the parameters) are the same: a shared part, not a copied model",
+		n, total, out.Coverage.Parameters), true
+}
+
+// MinParameters is the size below which a tensor does not count as a part of
+// its own: norms, biases, counters.
+const MinParameters = 1024
+
+// relation picks the word: what explains most of the matched parameters.
+func (c *comparer) relation(cov Coverage) Relation {
+	if c.files > 0 && c.sameFiles == c.files {
+		return Identical
+	}
+	weight := make(map[Relation]float64)
+	sum := 0.0
+	for t := range c.found {
+		f := &c.found[t]
+		if c.reg.Tensors[t].Constant != "" || f.share == 0 {
+			continue
+		}
+		r := f.relation
+		if r == Partial {
+			r = Repackaged
+		}
+		w := f.share * float64(c.reg.Tensors[t].Parameters)
+		weight[r] += w
+		sum += w
+	}
+	if cov.Parameters < wholeShare {
+		if weight[Reparameterised] > sum/2 {
+			return Reparameterised
+		}
+		return Partial
+	}
+	best := Repackaged
+	for _, r := range []Relation{Repackaged, Cast, Quantised, Derived, Reparameterised} {
+		if weight[r] > weight[best] {
+			best = r
+		}
+	}
+	// A merged adapter or a retrained head touches few tensors, yet the copy is
+	// no longer the same model.
+	if best != Reparameterised && weight[Derived] > 0.02*sum {
+		return Derived
+	}
+	if best == Repackaged && weight[Repackaged] < 0.98*sum {
+		for _, r := range []Relation{Quantised, Cast} {
+			if weight[r] > 0.02*sum {
+				return r
+			}
+		}
+	}
+	return best
+}
+
+// explain lists the evidence in the order a person wants it.
+func (c *comparer) explain(out *Comparison) {
+	add := func(e Evidence) { out.Evidence = append(out.Evidence, e) }
+	if c.sameFiles > 0 {
+		add(Evidence{Kind: "file_digest", Text: fmt.Sprintf("%d of %d files are the same byte for byte", c.sameFiles, c.files),
+			Value: float64(c.sameFiles), Unit: "files", LogP: logChunk, Bound: "digest"})
+	}
+	if a := c.reg.Content(); !a.IsZero() && a == c.sus.Content() {
+		add(Evidence{Kind: "content_digest", Text: "the digests of all tensors together are the same: every weight, bit for bit",
+			Value: 1, LogP: logChunk, Bound: "digest"})
+	}
+	if c.evidenceChunks > 0 {
+		add(Evidence{Kind: "chunks", Text: fmt.Sprintf("%d content-defined chunks (%d bytes) of the registered weights were found bit for bit", c.evidenceChunks, c.evidenceBytes),
+			Value: float64(c.evidenceBytes), Unit: "bytes", LogP: float64(c.evidenceChunks) * logChunk, Bound: "digest"})
+	}
+	if c.rowHits > 0 && c.rowLogP < 0 {
+		add(Evidence{Kind: "aligned_rows", Text: fmt.Sprintf("%d of %d sampled rows of %d tensors have their nearest registered row at the same place; independent models reach this with a probability under 10^%.0f",
+			c.rowHits, c.rowTested, c.rowCount, c.rowLogP/math.Ln10), Value: float64(c.rowHits), Unit: "rows", LogP: c.rowLogP, Bound: "exchangeable-poisson"})
+	}
+	if c.permHits > 0 {
+		add(Evidence{Kind: "content_rows", Text: fmt.Sprintf("%d of the largest rows were found again at other places: rows were permuted", c.permHits),
+			Value: float64(c.permHits), Unit: "rows", LogP: c.permLogP, Bound: "control-calibrated"})
+	}
+	if n := c.constants(); n > 0 {
+		add(Evidence{Kind: "constants", Text: fmt.Sprintf("%d tensors are constants that a formula makes; they are no evidence", n), Value: float64(n), Unit: "tensors"})
+	}
+}
+
+func (c *comparer) constants() (n int) {
+	for t := range c.found {
+		if c.found[t].share > 0 && c.reg.Tensors[t].Constant == "formula" {
+			n++
+		}
+	}
+	return n
+}
+
+func (c *comparer) tensorMatches() []TensorMatch {
+	var out []TensorMatch
+	for t := range c.found {
+		f := &c.found[t]
+		if f.share == 0 {
+			continue
+		}
+		out = append(out, TensorMatch{Suspect: f.suspect, Registered: t, Relation: f.relation, Transform: f.transform,
+			Cosine: f.cosine, Hits: f.hits, Tested: f.tested, Exact: f.exact,
+			Parameters: int64(math.Round(f.share * float64(c.reg.Tensors[t].Parameters)))})
+	}
+	slices.SortFunc(out, func(a, b TensorMatch) int { return a.Registered - b.Registered })
+	return out
+}

@@ -1,0 +1,383 @@
+package fingerprint
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/zeebo/blake3"
+
+	"weightwarden/fingerprint/chunk"
+	"weightwarden/fingerprint/sketch"
+	"weightwarden/formats"
+	"weightwarden/formats/quant"
+)
+
+// Compute makes the fingerprint of src in one pass, in bounded memory. m is what
+// a decoder saw in src; nil means that no decoder reads it, and then only the
+// exact layer is computed, over all bytes. A read error of one part is counted in
+// UnreadBytes and noted, it does not end the work; the error is that of ctx, of
+// opt, or of a source none of whose bytes could be read.
+func Compute(ctx context.Context, src formats.Source, m *formats.Model, opt Options) (*Fingerprint, error) {
+	c := newComputer(ctx, src, m, opt)
+	if opt.Quick && m == nil {
+		return nil, errors.New("a quick look needs a file that a decoder reads")
+	}
+	if err := c.run(); err != nil {
+		return nil, err
+	}
+	if opt.FileDigests {
+		if err := c.fileDigests(src); err != nil {
+			return nil, err
+		}
+	}
+	return c.finish(), nil
+}
+
+// computer is the state of one Compute.
+type computer struct {
+	ctx    context.Context
+	opt    Options
+	key    *Key
+	model  *formats.Model
+	layout *layout
+	views  []quant.View
+	maker  *sketch.Maker
+	rule   chunk.Rule
+	hasher []byte // key of chunk keys
+	out    *Fingerprint
+
+	read   atomic.Int64
+	mu     sync.Mutex // guards notes, unread
+	notes  []string
+	unread int64
+	phased []Piece // further alignments of unknown bytes
+}
+
+// readBudget bounds the logical bytes read against the size of the files, since
+// a hostile file can name the same bytes as a million tensors.
+const readBudget = 4
+
+func newComputer(ctx context.Context, src formats.Source, m *formats.Model, opt Options) *computer {
+	c := &computer{ctx: ctx, opt: opt, key: opt.Key, model: m}
+	if c.key == nil {
+		c.key = PublicKey()
+	}
+	c.rule = c.key.chunking()
+	c.hasher = c.key.derive("chunk keys")
+	c.maker = sketch.NewMaker(c.key.derive("sketch"))
+	c.layout = plan1(src, m)
+	c.unread = c.layout.unread
+	c.out = &Fingerprint{Scheme: Scheme1, KeyID: c.key.ID(), Format: "unknown", Registered: opt.Register}
+	if m != nil {
+		c.out.Format = string(m.Format)
+		c.views = quant.Views(m)
+	}
+	for i := range c.layout.files {
+		if c.layout.files[i].base == i {
+			c.out.Size += c.layout.files[i].size
+		}
+	}
+	c.makeTensors()
+	return c
+}
+
+// makeTensors lists the fingerprint's tensors: one for each view, and one for each
+// tensor that no view reads.
+func (c *computer) makeTensors() {
+	if c.model == nil {
+		return
+	}
+	used := make([]bool, len(c.model.Tensors))
+	for i := range c.views {
+		v := &c.views[i]
+		t := Tensor{Name: v.Name, DType: v.DType, Packing: v.Scheme, Shape: v.Shape, Rows: v.Rows, Cols: v.Cols}
+		t.Parameters, _ = formats.Elements([]int64{v.Rows, v.Cols})
+		for _, k := range v.Tensors {
+			used[k] = true
+			c.attach(&t, k)
+		}
+		c.out.Tensors = append(c.out.Tensors, t)
+	}
+	for k := range c.model.Tensors {
+		if !used[k] {
+			mt := &c.model.Tensors[k]
+			t := Tensor{Name: mt.Name, DType: mt.DType, Packing: "opaque", Shape: mt.Shape, Parameters: mt.Elements()}
+			c.attach(&t, k)
+			c.out.Tensors = append(c.out.Tensors, t)
+		}
+	}
+}
+
+func (c *computer) attach(t *Tensor, k int) {
+	mt := &c.model.Tensors[k]
+	if t.Member == "" {
+		t.Member = mt.Member
+	}
+	if n, ok := mt.Bytes(); ok {
+		t.Bytes += n
+	}
+	if p := c.layout.tensorPiece[k]; p >= 0 {
+		t.Pieces = append(t.Pieces, p)
+	}
+}
+
+// job is a piece to chunk, with the view to sketch on the way, or a view to
+// sketch by itself.
+type job struct {
+	piece int // -1: none
+	view  int // -1: none
+	bytes int64
+}
+
+// jobs lists the work, largest first so that cores end together.
+func (c *computer) jobs() []job {
+	viewOf := make(map[int]int) // piece -> view whose rows are the piece's bytes
+	var out []job
+	for v := range c.views {
+		view := &c.views[v]
+		if _, ok := sketch.Orientation(view.Rows, view.Cols); !ok {
+			continue
+		}
+		p := c.streamPiece(view)
+		if _, taken := viewOf[p]; p < 0 || taken || c.opt.Quick {
+			out = append(out, job{piece: -1, view: v, bytes: view.Rows * view.Cols})
+			continue
+		}
+		viewOf[p] = v
+	}
+	budget := readBudget*c.out.Size + 64<<20
+	for p := range c.layout.pieces {
+		if c.opt.Quick {
+			break
+		}
+		n := c.layout.pieces[p].Length
+		if budget -= n; budget < 0 {
+			c.note(n, fmt.Sprintf("tensor bytes of %d pieces were not read: they overlap more than %d times over", len(c.layout.pieces)-p, readBudget))
+			break
+		}
+		v, ok := viewOf[p]
+		if !ok {
+			v = -1
+		}
+		out = append(out, job{piece: p, view: v, bytes: n})
+	}
+	slices.SortStableFunc(out, func(a, b job) int { return cmp.Compare(b.bytes, a.bytes) })
+	return out
+}
+
+// streamPiece returns the piece whose bytes, as they stream by, are the rows of
+// the view; -1 where the view reads for itself.
+func (c *computer) streamPiece(v *quant.View) int {
+	if len(v.Tensors) != 1 || v.Scheme != quant.Plain && v.Scheme != quant.Block {
+		return -1
+	}
+	t := &c.model.Tensors[v.Tensors[0]]
+	p := c.layout.tensorPiece[v.Tensors[0]]
+	want, ok := t.Bytes()
+	if p < 0 || !ok || c.layout.pieces[p].Length != want || !quant.CanDecode(t.DType) {
+		return -1
+	}
+	if _, whole := t.DType.Bytes(v.Cols / quant.Numbers(t.DType)); !whole {
+		return -1 // rows end inside a byte
+	}
+	return p
+}
+
+func (c *computer) note(unread int64, text string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.unread += unread
+	if len(c.notes) < 100 {
+		c.notes = append(c.notes, text)
+	}
+}
+
+// run does all jobs on as many goroutines as are allowed.
+func (c *computer) run() error {
+	jobs := c.jobs()
+	workers := c.opt.Jobs
+	if workers <= 0 {
+		workers = runtime.GOMAXPROCS(0)
+	}
+	workers = max(1, min(workers, len(jobs)))
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for range workers {
+		wg.Go(func() {
+			w := c.newWorker()
+			for c.ctx.Err() == nil {
+				i := int(next.Add(1)) - 1
+				if i >= len(jobs) {
+					return
+				}
+				w.do(jobs[i])
+			}
+		})
+	}
+	wg.Wait()
+	return c.ctx.Err()
+}
+
+func (c *computer) fileDigests(src formats.Source) error {
+	d, err := DigestFile(c.ctx, src, c.opt.Progress)
+	if err != nil {
+		return err
+	}
+	c.out.Digests = d
+	c.read.Add(src.Size())
+	return nil
+}
+
+// finish puts the results together.
+func (c *computer) finish() *Fingerprint {
+	f := c.out
+	f.Pieces = make([]Piece, len(c.layout.pieces), len(c.layout.pieces)+len(c.phased))
+	for i := range c.layout.pieces {
+		f.Pieces[i] = c.layout.pieces[i].Piece
+	}
+	f.Files = make([]File, len(c.layout.files))
+	for i := range c.layout.files {
+		fl := &c.layout.files[i]
+		f.Files[i] = File{Name: fl.name, Size: fl.size, Digest: fileDigest(f, c.layout, fl)}
+	}
+	f.Pieces = append(f.Pieces, c.phased...)
+	for i := range f.Tensors {
+		t := &f.Tensors[i]
+		t.Digest = tensorDigest(f, t)
+		if t.Constant == "" && len(t.Pieces) > 0 && t.Sketch == nil && allPlain(f, t) {
+			t.Constant = "equal"
+		}
+	}
+	f.Notes = append(c.layout.notes, c.notes...)
+	f.UnreadBytes = c.unread
+	f.BytesRead = c.read.Load()
+	return f
+}
+
+func allPlain(f *Fingerprint, t *Tensor) bool {
+	for _, p := range t.Pieces {
+		if !f.Pieces[p].Plain {
+			return false
+		}
+	}
+	return true
+}
+
+// worker owns the buffers of one goroutine.
+type worker struct {
+	*computer
+	split  *chunk.Splitter
+	hash   *blake3.Hasher
+	floats []float32
+	carry  []byte
+}
+
+func (c *computer) newWorker() *worker {
+	h, err := blake3.NewKeyed(c.hasher)
+	if err != nil {
+		panic(err) // 32 bytes by construction
+	}
+	return &worker{computer: c, split: chunk.NewSplitter(c.rule), hash: h}
+}
+
+func (w *worker) count(n int64) {
+	w.read.Add(n)
+	if w.opt.Progress != nil {
+		w.opt.Progress(n)
+	}
+}
+
+func (w *worker) do(j job) {
+	if j.piece < 0 {
+		w.sketchView(j.view)
+		return
+	}
+	p := &w.layout.pieces[j.piece]
+	var tee func([]byte) error
+	var rows *rowFeed
+	if j.view >= 0 {
+		rows = w.newRowFeed(j.view)
+		if rows != nil {
+			tee = rows.feed
+		}
+	}
+	w.chunkPiece(p, 0, &p.Piece, tee)
+	if rows != nil {
+		rows.finish(p.Piece.Length)
+	}
+	if p.phases {
+		for phase := int64(1); phase < 4; phase++ {
+			extra := Piece{File: p.File, Offset: p.Offset + phase, Length: p.Length - phase}
+			w.chunkPiece(p, phase, &extra, nil)
+			w.mu.Lock()
+			w.phased = append(w.phased, extra)
+			w.mu.Unlock()
+		}
+	}
+}
+
+// chunkPiece cuts and hashes the bytes of p from skip on and stores the result in
+// out.
+func (w *worker) chunkPiece(p *plan, skip int64, out *Piece, tee func([]byte) error) {
+	r, err := w.open(p, skip)
+	if err != nil {
+		w.note(p.Length, err.Error())
+		out.Length = 0
+		return
+	}
+	plain := true
+	n, err := w.split.SplitTee(&ctxReader{w: w, r: r}, tee, func(b []byte) error {
+		ck := Chunk{Length: int64(len(b)), Key: w.chunkKey(b), Plain: chunk.Plain(b)}
+		plain = plain && ck.Plain
+		out.Chunks = append(out.Chunks, ck)
+		return nil
+	})
+	if err != nil && w.ctx.Err() == nil {
+		w.note(out.Length-n, fmt.Sprintf("%d of %d bytes at offset %d were not read: %v", out.Length-n, out.Length, out.Offset, err))
+	}
+	out.Length, out.Plain = n, plain
+	out.Digest = pieceDigest(out.Chunks)
+}
+
+func (w *worker) open(p *plan, skip int64) (io.Reader, error) {
+	if p.logical {
+		return w.model.Tensors[p.tensor].Reader()
+	}
+	f := &w.layout.files[p.File]
+	// Offsets of pieces are those of the base file, which f is.
+	return io.NewSectionReader(f.source, p.Offset-f.offset+skip, p.Length-skip), nil
+}
+
+func (w *worker) chunkKey(b []byte) (key ChunkKey) {
+	w.hash.Reset()
+	w.hash.Write(b)
+	var sum [32]byte
+	w.hash.Sum(sum[:0])
+	copy(key[:], sum[:])
+	return key
+}
+
+// ctxReader counts bytes and stops when the work is cancelled.
+type ctxReader struct {
+	w *worker
+	r io.Reader
+}
+
+// Read implements io.Reader.
+func (c *ctxReader) Read(p []byte) (int, error) {
+	if err := c.w.ctx.Err(); err != nil {
+		return 0, err
+	}
+	n, err := c.r.Read(p)
+	if n > 0 {
+		c.w.count(int64(n))
+	}
+	return n, err
+}

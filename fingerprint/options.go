@@ -1,0 +1,18 @@
+package fingerprint
+
+// Options say how much of a file to look at, and with which key.
+type Options struct {
+	// Key of sketches and chunk keys; nil means the public default.
+	Key *Key
+	// Register makes a fingerprint for a registry: every chunk is hashed and the
+	// slower layers are included.
+	Register bool
+	// Quick reads headers and sampled rows only. Chunk layers are left out.
+	Quick bool
+	// FileDigests adds BLAKE3 and SHA-256 of the whole file (one more read).
+	FileDigests bool
+	// Jobs is the number of cores to use; 0 means all.
+	Jobs int
+	// Progress is told of bytes read, from several goroutines; nil for none.
+	Progress func(bytes int64)
+}

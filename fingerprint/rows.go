@@ -1,0 +1,158 @@
+package fingerprint
+
+import (
+	"fmt"
+	"slices"
+
+	"weightwarden/fingerprint/sketch"
+	"weightwarden/formats"
+	"weightwarden/formats/quant"
+)
+
+// rowBatch is how many floats are decoded at a time.
+const rowBatch = 1 << 16
+
+// rowFeed cuts the bytes of a piece into rows, decodes and sketches them.
+type rowFeed struct {
+	w        *worker
+	view     int
+	builder  *sketch.Builder
+	dtype    formats.DType
+	cols     int64
+	rows     int64
+	rowBytes int
+	at       int64 // next row
+	fail     error
+}
+
+func (w *worker) newRowFeed(view int) *rowFeed {
+	v := &w.views[view]
+	b, ok := w.maker.NewBuilder(v.Rows, v.Cols, true)
+	if !ok {
+		return nil
+	}
+	n, _ := v.DType.Bytes(v.Cols / quant.Numbers(v.DType))
+	w.carry = w.carry[:0]
+	return &rowFeed{w: w, view: view, builder: b, dtype: v.DType, cols: v.Cols, rows: v.Rows, rowBytes: int(n)}
+}
+
+// feed takes the next bytes in. Rows that straddle blocks are put together in
+// the worker's carry buffer.
+func (r *rowFeed) feed(block []byte) error {
+	if r.fail != nil {
+		return nil
+	}
+	if len(r.w.carry) > 0 {
+		n := min(len(block), r.rowBytes-len(r.w.carry))
+		r.w.carry = append(r.w.carry, block[:n]...)
+		block = block[n:]
+		if len(r.w.carry) < r.rowBytes {
+			return nil
+		}
+		r.decode(r.w.carry)
+		r.w.carry = r.w.carry[:0]
+	}
+	whole := len(block) / r.rowBytes * r.rowBytes
+	r.decode(block[:whole])
+	r.w.carry = append(r.w.carry, block[whole:]...)
+	return nil
+}
+
+// decode sketches whole rows, a batch at a time so that they stay in the cache.
+func (r *rowFeed) decode(raw []byte) {
+	batch := max(1, rowBatch/int(r.cols))
+	r.w.floats = slices.Grow(r.w.floats[:0], batch*int(r.cols))
+	for len(raw) > 0 && r.fail == nil {
+		n := min(batch, len(raw)/r.rowBytes)
+		floats := r.w.floats[:n*int(r.cols)]
+		if r.fail = quant.Decode(r.dtype, floats, raw[:n*r.rowBytes]); r.fail != nil {
+			return
+		}
+		for i := range n {
+			r.builder.Row(r.at, floats[i*int(r.cols):(i+1)*int(r.cols)])
+			r.at++
+		}
+		raw = raw[n*r.rowBytes:]
+	}
+}
+
+// finish stores the sketch if every row came by.
+func (r *rowFeed) finish(length int64) {
+	if r.fail != nil || r.at != r.rows {
+		r.w.note(0, fmt.Sprintf("tensor %.100q has no sketch: %d of %d rows were read", r.w.views[r.view].Name, r.at, r.rows))
+		return
+	}
+	t := &r.w.out.Tensors[r.view]
+	t.Sketch, t.Constant = r.builder.Finish()
+}
+
+// sketchView reads the rows of a view through its own reader: packed families,
+// strided tensors, and the sampled rows of a quick look.
+func (w *worker) sketchView(view int) {
+	v := &w.views[view]
+	b, ok := w.maker.NewBuilder(v.Rows, v.Cols, !w.opt.Quick)
+	if !ok {
+		return
+	}
+	r, err := v.Reader()
+	if err == nil {
+		if w.opt.Quick {
+			err = w.quickRows(v, b, r)
+		} else {
+			err = w.allRows(v, b, r)
+		}
+	}
+	if err != nil {
+		if w.ctx.Err() == nil {
+			w.note(0, fmt.Sprintf("tensor %.100q has no sketch: %v", v.Name, err))
+		}
+		return
+	}
+	t := &w.out.Tensors[view]
+	t.Sketch, t.Constant = b.Finish()
+}
+
+func (w *worker) allRows(v *quant.View, b *sketch.Builder, r *quant.Reader) error {
+	batch := max(1, rowBatch/v.Cols)
+	w.floats = slices.Grow(w.floats[:0], int(batch*v.Cols))
+	for at := int64(0); at < v.Rows; {
+		if err := w.ctx.Err(); err != nil {
+			return err
+		}
+		n := min(batch, v.Rows-at)
+		floats := w.floats[:n*v.Cols]
+		if err := r.ReadRows(floats, at, n); err != nil {
+			return err
+		}
+		for i := range n {
+			b.Row(at+i, floats[i*v.Cols:(i+1)*v.Cols])
+		}
+		at += n
+	}
+	return nil
+}
+
+// quickRows reads the aligned sample only. Matrices whose rows are too short are
+// read whole: they are small.
+func (w *worker) quickRows(v *quant.View, b *sketch.Builder, r *quant.Reader) error {
+	wanted := b.Wanted()
+	if wanted == nil {
+		return w.allRows(v, b, r)
+	}
+	w.floats = slices.Grow(w.floats[:0], int(v.Cols))
+	rowBytes := v.Cols
+	if n, ok := v.DType.Bytes(v.Cols); ok {
+		rowBytes = n
+	}
+	for _, i := range wanted {
+		if err := w.ctx.Err(); err != nil {
+			return err
+		}
+		if err := r.ReadRows(w.floats[:v.Cols], i, 1); err != nil {
+			return err
+		}
+		b.Row(i, w.floats[:v.Cols])
+		w.count(rowBytes)
+	}
+	return nil
+}

@@ -1,0 +1,277 @@
+package sketch
+
+import (
+	"math"
+	"slices"
+
+	"weightwarden/fingerprint/internal/simd"
+)
+
+// Builder sketches one matrix, row by row. It is not safe for concurrent use.
+type Builder struct {
+	m       *Maker
+	t       Tensor
+	rows    int64
+	cols    int64
+	signs   []uint32
+	aligned []sampled // by row number
+	next    int       // in aligned
+	acc     [256]float32
+	sumRows int64
+	// Columns of the other axis, whole, for transposed copies and for matrices
+	// whose rows are too short. columnAt are their numbers.
+	columnAt []int64
+	columns  [][]float32
+	formula  formulaTest
+	finite   int64
+}
+
+type sampled struct {
+	index int64
+	rank  int
+}
+
+// NewBuilder returns a builder for a matrix of rows x cols, and false where such
+// a matrix is not sketched. withColumns collects the sample of the other axis.
+func (m *Maker) NewBuilder(rows, cols int64, withColumns bool) (*Builder, bool) {
+	transposed, ok := Orientation(rows, cols)
+	if !ok {
+		return nil, false
+	}
+	b := &Builder{m: m, rows: rows, cols: cols}
+	b.t.Transposed = transposed
+	if transposed {
+		b.columnAt = m.byRank(cols, int(cols))
+		b.makeColumns()
+		return b, true
+	}
+	b.start(rows, cols)
+	if withColumns && rows <= maxColumnRows && rows >= MinLength {
+		b.columnAt = m.Sample(cols, AlignedRows)
+		b.makeColumns()
+	}
+	return b, true
+}
+
+// byRank returns the numbers 0..count-1.
+func (m *Maker) byRank(count int64, n int) []int64 {
+	out := m.Sample(count, n)
+	slices.Sort(out)
+	return out
+}
+
+func (b *Builder) makeColumns() {
+	b.columns = make([][]float32, len(b.columnAt))
+	for i := range b.columns {
+		b.columns[i] = make([]float32, 0, b.rows)
+	}
+}
+
+// start prepares for count rows of length elements.
+func (b *Builder) start(count, length int64) {
+	b.t.Buckets, b.t.Length, b.t.Count = buckets(length), length, count
+	b.t.Groups = 4
+	b.t.Sum = make([]float32, b.t.Groups*b.t.Buckets)
+	b.signs = b.m.signsFor(int(length))
+	sample := b.m.Sample(count, AlignedRows)
+	b.t.Aligned = make([]Row, len(sample))
+	b.aligned = make([]sampled, len(sample))
+	for rank, i := range sample {
+		b.aligned[rank] = sampled{i, rank}
+		b.t.Aligned[rank].Index = i
+	}
+	slices.SortFunc(b.aligned, func(x, y sampled) int { return int(x.index - y.index) })
+	b.sumRows = 1
+	if count >= sumAllBelow {
+		b.sumRows = sumOneIn
+	}
+}
+
+// Row takes row number i in; rows come in order, and every number once.
+func (b *Builder) Row(i int64, row []float32) {
+	for c, at := range b.columnAt {
+		b.columns[c] = append(b.columns[c], row[at])
+	}
+	if !b.t.Transposed {
+		b.sketchRow(i, row)
+	}
+}
+
+// Wanted returns the row numbers of the aligned sample in ascending order, for
+// callers that read only those (quick triage).
+func (b *Builder) Wanted() []int64 {
+	out := make([]int64, len(b.aligned))
+	for i, s := range b.aligned {
+		out[i] = s.index
+	}
+	return out
+}
+
+func (b *Builder) sketchRow(i int64, row []float32) {
+	rank := -1
+	if b.next < len(b.aligned) && b.aligned[b.next].index == i {
+		rank = b.aligned[b.next].rank
+		b.next++
+	}
+	mean, sigma, ok := moments(row)
+	if !ok {
+		return // not finite: no evidence
+	}
+	b.finite++
+	norm := sigma * float32(math.Sqrt(float64(len(row))))
+	if rank >= 0 && rank < formulaRows {
+		b.formula.add(row)
+	}
+	h := b.m.hash(i)
+	inSum := (h>>8)%uint64(b.sumRows) == 0
+	inContent := norm > 0 && (len(b.t.Content) < ContentRows || norm > b.t.Content[len(b.t.Content)-1].Norm)
+	if rank < 0 && !inSum && !inContent {
+		return
+	}
+	b.accumulate(row, mean, 3*sigma)
+	out := Row{Index: i, Norm: norm, Bits: signBits(b.acc[:b.t.Buckets])}
+	if rank >= 0 {
+		b.t.Aligned[rank] = out
+	}
+	if inContent {
+		b.insertContent(out)
+	}
+	if inSum {
+		group := int(h>>1) & (b.t.Groups - 1)
+		simd.AddScaled(b.t.Sum[group*b.t.Buckets:(group+1)*b.t.Buckets], b.acc[:b.t.Buckets], h&1 == 1)
+	}
+}
+
+func (b *Builder) accumulate(row []float32, mean, limit float32) {
+	clear(b.acc[:])
+	if b.t.Buckets == 64 {
+		simd.AccumulateClipped64((*[64]float32)(b.acc[:64]), row, b.signs, mean, limit)
+		return
+	}
+	simd.AccumulateClipped256(&b.acc, row, b.signs, mean, limit)
+}
+
+func (b *Builder) insertContent(r Row) {
+	at, _ := slices.BinarySearchFunc(b.t.Content, r, func(have, r Row) int {
+		if have.Norm >= r.Norm {
+			return -1
+		}
+		return 1
+	})
+	b.t.Content = slices.Insert(b.t.Content, at, r)
+	b.t.Content = b.t.Content[:min(len(b.t.Content), ContentRows)]
+}
+
+// moments returns mean and standard deviation of a row; false where they are not
+// finite.
+func moments(row []float32) (mean, sigma float32, ok bool) {
+	s := simd.Stats(row)
+	n := float64(len(row))
+	m := float64(s.Sum) / n
+	v := float64(s.SumSquares)/n - m*m
+	if math.IsNaN(v) || math.IsInf(v, 0) {
+		return 0, 0, false
+	}
+	// Rounding of the sums leaves this much noise: less than it is nothing.
+	if v <= 1e-6*m*m {
+		v = 0
+	}
+	return float32(m), float32(math.Sqrt(v)), true
+}
+
+func signBits(acc []float32) (out Bits) {
+	for i, v := range acc {
+		if v > 0 {
+			out[i/64] |= 1 << (i % 64)
+		}
+	}
+	return out
+}
+
+// Finish returns the sketch, with a word on why the matrix carries no evidence
+// ("equal", "formula"), or "" where it does.
+func (b *Builder) Finish() (*Tensor, string) {
+	if b.t.Transposed {
+		b.sketchColumnsAsRows()
+	} else if b.columns != nil {
+		b.t.Columns = b.sketchColumns()
+	}
+	t := b.t
+	if len(t.Content) == 0 && b.finite > 0 && b.sumRows > 0 && allZero(t.Aligned) {
+		return &t, "equal"
+	}
+	if b.formula.constant() {
+		return &t, "formula"
+	}
+	return &t, ""
+}
+
+func allZero(rows []Row) bool {
+	for _, r := range rows {
+		if r.Norm > 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// sketchColumnsAsRows sketches a matrix with short rows along its other axis.
+func (b *Builder) sketchColumnsAsRows() {
+	columns := b.columns
+	b.columns, b.columnAt = nil, nil
+	b.start(b.cols, b.rows)
+	for i, c := range columns {
+		if int64(len(c)) == b.rows {
+			b.sketchRow(int64(i), c)
+		}
+	}
+}
+
+// sketchColumns sketches the collected sample of columns as if they were rows of
+// the transposed matrix.
+func (b *Builder) sketchColumns() []Row {
+	n := int64(len(b.columns[0]))
+	if n < MinLength || n != b.rows {
+		return nil
+	}
+	signs := b.m.signsFor(int(n))
+	out := make([]Row, len(b.columns))
+	for i, c := range b.columns {
+		out[i].Index = b.columnAt[i]
+		mean, sigma, ok := moments(c)
+		if !ok {
+			continue
+		}
+		if i < formulaRows {
+			b.formula.addColumn(c)
+		}
+		out[i].Norm = sigma * float32(math.Sqrt(float64(n)))
+		out[i].Bits = sketchOne(c, signs, mean, 3*sigma, buckets(n))
+	}
+	return out
+}
+
+func sketchOne(row []float32, signs []uint32, mean, limit float32, buckets int) Bits {
+	if buckets == 64 {
+		var acc [64]float32
+		simd.AccumulateClipped64(&acc, row, signs, mean, limit)
+		return signBits(acc[:])
+	}
+	var acc [256]float32
+	simd.AccumulateClipped256(&acc, row, signs, mean, limit)
+	return signBits(acc[:])
+}
+
+// RowOf sketches a single row, as Builder does; false where it is not finite or
+// of a length that is not sketched.
+func (m *Maker) RowOf(index int64, row []float32) (Row, bool) {
+	if len(row) < MinLength || len(row) > MaxLength {
+		return Row{}, false
+	}
+	mean, sigma, ok := moments(row)
+	if !ok {
+		return Row{}, false
+	}
+	return Row{Index: index, Norm: sigma * float32(math.Sqrt(float64(len(row)))),
+		Bits: sketchOne(row, m.signsFor(len(row)), mean, 3*sigma, buckets(int64(len(row))))}, true
+}

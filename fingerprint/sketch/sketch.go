@@ -1,0 +1,40 @@
+// Package sketch computes layers R and T of the fingerprint: keyed linear
+// sketches of the rows of a matrix, as sign bits (R) and summed up as numbers (T).
+//
+// For a row w of n elements with mean m and standard deviation s,
+//
+//	y[b] = sum over j with j mod B = b of sign(j) * clamp(w[j]-m, -3s, 3s)
+//
+// for b = 0..B-1, where B is 256, or 64 for rows of 64 to 255 elements. Bit b of
+// the row sketch is y[b] > 0; two rows at an angle t differ in t/pi of their bits.
+// docs/fingerprint-spec.md has the measurements.
+package sketch
+
+// Rows sampled per tensor.
+const (
+	AlignedRows = 64 // rows with the smallest keyed hash of their index
+	ContentRows = 24 // rows of the largest norm
+)
+
+// Bits is the sketch of one row: 256 sign bits, or 64 in the first word.
+type Bits [4]uint64
+
+// Row is a sampled row.
+type Row struct {
+	Index int64   // row number in the tensor
+	Norm  float32 // Euclidean norm after the mean was taken out
+	Bits  Bits
+}
+
+// Tensor is the sketch of one matrix.
+type Tensor struct {
+	Buckets    int       // B: 256 or 64
+	Length     int64     // elements of a sketched row
+	Count      int64     // rows there were
+	Transposed bool      // rows were too short: the matrix was sketched along its other axis
+	Aligned    []Row     // by rank of the keyed hash, at most AlignedRows
+	Content    []Row     // by falling norm, at most ContentRows
+	Columns    []Row     // aligned sample of the other axis; suspects only, never encoded
+	Groups     int       // of Sum: 4, 2, or 1
+	Sum        []float32 // layer T: Groups x Buckets
+}
