@@ -89,7 +89,7 @@ type chunkRef struct{ piece, chunk int32 }
 // exact matches chunks, tensor contents only: headers hold tokenizers and
 // configurations that unrelated models share.
 func (c *comparer) exact() {
-	owners := owners(c.reg)
+	owners := tensorsOf(c.reg)
 	refs := make(map[ChunkKey][]chunkRef)
 	for p, tensors := range owners {
 		if len(tensors) == 0 {
@@ -101,7 +101,7 @@ func (c *comparer) exact() {
 			}
 		}
 	}
-	susOwners := owners(c.sus)
+	susOwners := tensorsOf(c.sus)
 	matched := make([]map[int32]bool, len(c.reg.Pieces))
 	votes := make(map[[2]int]int64) // (registered piece, suspect tensor) -> bytes
 	for p := range c.sus.Pieces {
@@ -127,8 +127,8 @@ func (c *comparer) exact() {
 	c.sameWholeFiles()
 }
 
-// owners lists, for every piece, the tensors whose contents it is.
-func owners(f *Fingerprint) [][]int {
+// tensorsOf lists, for every piece, the tensors whose contents it is.
+func tensorsOf(f *Fingerprint) [][]int {
 	out := make([][]int, len(f.Pieces))
 	for t := range f.Tensors {
 		for _, p := range f.Tensors[t].Pieces {
