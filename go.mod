@@ -7,6 +7,7 @@ require github.com/google/go-cmp v0.7.0
 require (
 	github.com/zeebo/blake3 v0.2.4
 	golang.org/x/mod v0.42.0
+	golang.org/x/sys v0.49.0
 )
 
 require github.com/klauspost/cpuid/v2 v2.0.12 // indirect

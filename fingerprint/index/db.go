@@ -1,0 +1,246 @@
+package index
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"weightwarden/fingerprint"
+)
+
+// Entry is one registered artifact.
+type Entry struct {
+	Model    string // name
+	Version  string
+	Kind     string // "protected", "public", "dataset"
+	Artifact string // name of the file, for people
+	// Fingerprint is nil in what Entries lists; DB.Fingerprint reads it.
+	Fingerprint *fingerprint.Fingerprint
+	Size        int64
+	Tensors     int
+	Parameters  int64
+	Content     fingerprint.Digest
+}
+
+// DB is a registry. Its methods are not safe for concurrent use with Add, Remove
+// and Save; Match and the other readers may run side by side.
+type DB struct {
+	segments []*segment
+	removed  map[ref]bool
+	close    func() error
+}
+
+// ref names an entry: its segment and its place in it.
+type ref struct{ segment, entry int }
+
+// New returns an empty registry.
+func New() *DB { return &DB{removed: make(map[ref]bool)} }
+
+// ErrRegistry is wrapped by errors of reading a registry.
+var ErrRegistry = errors.New("not a valid registry")
+
+// Open maps a registry file. Close releases it.
+func Open(path string) (*DB, error) {
+	b, unmap, err := mapFile(path)
+	if err != nil {
+		return nil, err
+	}
+	db, err := Decode(b)
+	if err != nil {
+		unmap()
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	db.close = unmap
+	return db, nil
+}
+
+// Close releases the file behind an opened registry.
+func (db *DB) Close() error {
+	if db.close == nil {
+		return nil
+	}
+	f := db.close
+	db.close = nil
+	db.segments = nil
+	return f()
+}
+
+// Add registers artifacts as one new segment. An artifact of the same model,
+// version and name takes the place of the earlier one.
+func (db *DB) Add(entries ...Entry) error {
+	for i := range entries {
+		e := &entries[i]
+		if e.Model == "" || e.Version == "" || e.Fingerprint == nil {
+			return fmt.Errorf("an entry needs model, version and fingerprint: %.100q %.100q", e.Model, e.Version)
+		}
+		switch e.Kind {
+		case "protected", "public", "dataset":
+		default:
+			return fmt.Errorf("kind is protected, public or dataset, not %.100q", e.Kind)
+		}
+	}
+	seg, err := newSegment(entries)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		db.removeWhere(func(old *Entry) bool {
+			return old.Model == e.Model && old.Version == e.Version && old.Artifact == e.Artifact
+		})
+	}
+	db.segments = append(db.segments, seg)
+	return nil
+}
+
+// Remove takes all artifacts of a model's version out, of all versions where
+// version is empty, and returns how many there were.
+func (db *DB) Remove(model, version string) int {
+	return db.removeWhere(func(e *Entry) bool {
+		return e.Model == model && (version == "" || e.Version == version)
+	})
+}
+
+func (db *DB) removeWhere(match func(*Entry) bool) int {
+	n := 0
+	db.each(func(r ref, e *Entry) {
+		if match(e) {
+			db.removed[r] = true
+			n++
+		}
+	})
+	return n
+}
+
+func (db *DB) each(f func(r ref, e *Entry)) {
+	for s, seg := range db.segments {
+		for i := range seg.entries {
+			if r := (ref{s, i}); !db.removed[r] {
+				f(r, &seg.entries[i])
+			}
+		}
+	}
+}
+
+// Entries lists what is registered, without fingerprints, in order of adding.
+func (db *DB) Entries() []Entry {
+	var out []Entry
+	db.each(func(_ ref, e *Entry) { out = append(out, *e) })
+	return out
+}
+
+// Len is the number of registered artifacts.
+func (db *DB) Len() int {
+	n := 0
+	db.each(func(ref, *Entry) { n++ })
+	return n
+}
+
+// Fingerprint returns the fingerprint of an artifact, or false.
+func (db *DB) Fingerprint(model, version, artifact string) (*fingerprint.Fingerprint, bool) {
+	var out *fingerprint.Fingerprint
+	db.each(func(r ref, e *Entry) {
+		if out == nil && e.Model == model && e.Version == version && e.Artifact == artifact {
+			out, _ = db.segments[r.segment].fingerprint(r.entry)
+		}
+	})
+	return out, out != nil
+}
+
+// Save writes the registry to path, whole or not at all: a reader sees the old
+// file or the new one.
+func (db *DB) Save(path string) (err error) {
+	tmp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			tmp.Close()
+			os.Remove(tmp.Name())
+		}
+	}()
+	if _, err = db.WriteTo(tmp); err != nil {
+		return err
+	}
+	if err = tmp.Sync(); err != nil {
+		return err
+	}
+	if err = tmp.Close(); err != nil {
+		return err
+	}
+	if err = os.Rename(tmp.Name(), path); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	// Some file systems cannot sync a folder; the rename itself has succeeded.
+	if err := d.Sync(); err != nil && !errors.Is(err, errors.ErrUnsupported) && !errors.Is(err, os.ErrInvalid) {
+		return nil
+	}
+	return nil
+}
+
+// WriteTo writes the registry file. Segments that lost more than half of their
+// entries are built anew; all others are copied as they are.
+func (db *DB) WriteTo(w io.Writer) (int64, error) {
+	if err := db.compact(); err != nil {
+		return 0, err
+	}
+	return writeFile(w, db)
+}
+
+// compact rebuilds segments that are mostly removed, and joins them all when
+// there are many small ones, so that look-ups stay short.
+func (db *DB) compact() error {
+	const most = 16
+	join := len(db.segments) > most
+	var keep []*segment
+	var entries []Entry
+	removed := make(map[ref]bool)
+	for s, seg := range db.segments {
+		gone := 0
+		for i := range seg.entries {
+			if db.removed[ref{s, i}] {
+				gone++
+			}
+		}
+		if !join && 2*gone < max(1, len(seg.entries)) {
+			for i := range seg.entries {
+				if db.removed[ref{s, i}] {
+					removed[ref{len(keep), i}] = true
+				}
+			}
+			keep = append(keep, seg)
+			continue
+		}
+		for i := range seg.entries {
+			if !db.removed[ref{s, i}] {
+				e := seg.entries[i]
+				fp, err := seg.fingerprint(i)
+				if err != nil {
+					return err
+				}
+				e.Fingerprint = fp
+				entries = append(entries, e)
+			}
+		}
+	}
+	if len(entries) > 0 {
+		seg, err := newSegment(entries)
+		if err != nil {
+			return err
+		}
+		keep = append(keep, seg)
+	}
+	db.segments, db.removed = keep, removed
+	return nil
+}

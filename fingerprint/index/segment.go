@@ -1,0 +1,325 @@
+package index
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/zeebo/blake3"
+
+	"weightwarden/fingerprint"
+	"weightwarden/fingerprint/sketch"
+)
+
+// segment is an immutable part of a registry: entries, their encoded
+// fingerprints and the look-up tables. All but entries are slices of one block
+// of bytes, mapped or in memory.
+type segment struct {
+	raw     []byte // the whole segment as it is written
+	entries []Entry
+	blobs   [][]byte // encoded fingerprints
+	chunks  table    // first 8 bytes of chunk keys -> entry
+	aligned table    // bands of aligned rows -> entry
+	content table    // bands of the largest rows -> entry
+
+	mu      sync.Mutex
+	decoded map[int]*fingerprint.Fingerprint
+}
+
+// The sections of a segment, in order.
+const (
+	sectionEntries = iota
+	sectionBlobs
+	sectionChunks
+	sectionAligned
+	sectionContent
+	sectionCount
+)
+
+// meta is an entry as it is stored, one JSON object each: few, small, and open
+// to new fields.
+type meta struct {
+	Model      string `json:"model"`
+	Version    string `json:"version"`
+	Kind       string `json:"kind"`
+	Artifact   string `json:"artifact"`
+	Size       int64  `json:"size"`
+	Tensors    int    `json:"tensors"`
+	Parameters int64  `json:"parameters"`
+	Content    string `json:"content"`
+	Bytes      int64  `json:"bytes"` // of the encoded fingerprint
+}
+
+// alignedRows is how many rows of each aligned sample have their bands indexed.
+// Of a 7B model that is 1,800 rows: even copies at a cosine of .5 give some fifty
+// true votes.
+const alignedRows = 8
+
+func newSegment(entries []Entry) (*segment, error) {
+	var parts [sectionCount][]byte
+	var chunks, aligned, content builder
+	for i := range entries {
+		e := &entries[i]
+		fp := e.Fingerprint
+		blob := fp.Encode()
+		c := fp.Content()
+		m := meta{Model: e.Model, Version: e.Version, Kind: e.Kind, Artifact: e.Artifact, Size: fp.Size,
+			Tensors: len(fp.Tensors), Parameters: fp.Parameters(), Content: c.String(), Bytes: int64(len(blob))}
+		line, err := json.Marshal(m)
+		if err != nil {
+			return nil, err
+		}
+		parts[sectionEntries] = append(append(parts[sectionEntries], line...), '\n')
+		parts[sectionBlobs] = append(parts[sectionBlobs], blob...)
+		chunks.addChunks(fp, uint32(i))
+		for t := range fp.Tensors {
+			if s := fp.Tensors[t].Sketch; s != nil && fp.Tensors[t].Constant == "" {
+				aligned.addRows(s, s.Aligned[:min(len(s.Aligned), alignedRows)], alignedBand, uint32(i))
+				content.addRows(s, s.Content, contentBand, uint32(i))
+			}
+		}
+	}
+	parts[sectionChunks] = chunks.encode()
+	parts[sectionAligned] = aligned.encode()
+	parts[sectionContent] = content.encode()
+	return decodeSegment(joinSections(parts[:]))
+}
+
+// joinSections puts a table of lengths and checksums in front of the sections.
+func joinSections(parts [][]byte) []byte {
+	var out []byte
+	out = binary.LittleEndian.AppendUint32(out, uint32(len(parts)))
+	for _, p := range parts {
+		sum := blake3.Sum256(p)
+		out = binary.LittleEndian.AppendUint64(out, uint64(len(p)))
+		out = append(out, sum[:16]...)
+	}
+	for len(out)%8 != 0 {
+		out = append(out, 0)
+	}
+	for _, p := range parts {
+		out = append(out, p...)
+		for len(out)%8 != 0 {
+			out = append(out, 0)
+		}
+	}
+	return out
+}
+
+// decodeSegment reads a segment. The entries are checked at once; the tables and
+// fingerprints are bounds-checked when they are used, and their checksums by
+// Verify.
+func decodeSegment(raw []byte) (*segment, error) {
+	parts, err := splitSections(raw)
+	if err != nil {
+		return nil, err
+	}
+	s := &segment{raw: raw, decoded: make(map[int]*fingerprint.Fingerprint)}
+	sum := blake3.Sum256(parts[sectionEntries])
+	if !bytes.Equal(sum[:16], raw[4+8:4+24]) {
+		return nil, fmt.Errorf("%w: checksum of the entries does not match", ErrRegistry)
+	}
+	blobs := parts[sectionBlobs]
+	for line := range bytes.Lines(parts[sectionEntries]) {
+		var m meta
+		if err := json.Unmarshal(line, &m); err != nil {
+			return nil, fmt.Errorf("%w: entry %d: %v", ErrRegistry, len(s.entries), err)
+		}
+		if m.Bytes < 0 || m.Bytes > int64(len(blobs)) {
+			return nil, fmt.Errorf("%w: entry %d: fingerprint of %d bytes in %d", ErrRegistry, len(s.entries), m.Bytes, len(blobs))
+		}
+		content, err := fingerprint.ParseDigest(m.Content)
+		if err != nil {
+			return nil, fmt.Errorf("%w: entry %d: %v", ErrRegistry, len(s.entries), err)
+		}
+		s.entries = append(s.entries, Entry{Model: m.Model, Version: m.Version, Kind: m.Kind, Artifact: m.Artifact,
+			Size: m.Size, Tensors: m.Tensors, Parameters: m.Parameters, Content: content})
+		s.blobs = append(s.blobs, blobs[:m.Bytes])
+		blobs = blobs[m.Bytes:]
+	}
+	for _, t := range []struct {
+		to      *table
+		section int
+	}{{&s.chunks, sectionChunks}, {&s.aligned, sectionAligned}, {&s.content, sectionContent}} {
+		if *t.to, err = decodeTable(parts[t.section]); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+func splitSections(raw []byte) ([][]byte, error) {
+	const row = 24
+	if len(raw) < 4 {
+		return nil, fmt.Errorf("%w: segment of %d bytes", ErrRegistry, len(raw))
+	}
+	n := int(binary.LittleEndian.Uint32(raw))
+	if n < sectionCount || n > (len(raw)-4)/row {
+		return nil, fmt.Errorf("%w: segment with %d sections", ErrRegistry, n)
+	}
+	at := (4 + n*row + 7) &^ 7
+	parts := make([][]byte, n)
+	for i := range parts {
+		size := binary.LittleEndian.Uint64(raw[4+i*row:])
+		if at > len(raw) || size > uint64(len(raw)-at) {
+			return nil, fmt.Errorf("%w: section %d of %d bytes goes beyond the end", ErrRegistry, i, size)
+		}
+		parts[i] = raw[at : at+int(size)]
+		at = (at + int(size) + 7) &^ 7
+	}
+	return parts, nil
+}
+
+// verify checks every checksum of the segment.
+func (s *segment) verify() error {
+	parts, err := splitSections(s.raw)
+	if err != nil {
+		return err
+	}
+	for i, p := range parts {
+		sum := blake3.Sum256(p)
+		if !bytes.Equal(sum[:16], s.raw[4+i*24+8:4+i*24+24]) {
+			return fmt.Errorf("%w: checksum of section %d does not match", ErrRegistry, i)
+		}
+	}
+	return nil
+}
+
+// keptDecoded bounds the decoded fingerprints that a segment keeps.
+const keptDecoded = 64
+
+// fingerprint decodes the fingerprint of an entry, whose own checksum is
+// verified on the way. The last few are kept: the same suspects come again.
+func (s *segment) fingerprint(i int) (*fingerprint.Fingerprint, error) {
+	s.mu.Lock()
+	fp := s.decoded[i]
+	s.mu.Unlock()
+	if fp != nil {
+		return fp, nil
+	}
+	fp, err := fingerprint.Decode(s.blobs[i])
+	if err != nil {
+		return nil, fmt.Errorf("%s %s: %w", s.entries[i].Model, s.entries[i].Version, err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.decoded) >= keptDecoded {
+		clear(s.decoded)
+	}
+	s.decoded[i] = fp
+	return fp, nil
+}
+
+// builder collects the rows of a table.
+type builder struct{ rows []row }
+
+type row struct {
+	key   uint64
+	entry uint32
+}
+
+// addChunks takes the chunks of tensors that are evidence. Registries of any
+// files (data sets) have no tensors: all their chunks count.
+func (b *builder) addChunks(fp *fingerprint.Fingerprint, entry uint32) {
+	wanted := make([]bool, len(fp.Pieces))
+	for i := range fp.Tensors {
+		for _, p := range fp.Tensors[i].Pieces {
+			wanted[p] = wanted[p] || fp.Tensors[i].Constant == ""
+		}
+	}
+	for p := range fp.Pieces {
+		for _, c := range fp.Pieces[p].Chunks {
+			if (wanted[p] || len(fp.Tensors) == 0) && !c.Plain && c.Key != (fingerprint.ChunkKey{}) {
+				b.rows = append(b.rows, row{binary.LittleEndian.Uint64(c.Key[:]), entry})
+			}
+		}
+	}
+}
+
+// bandOf makes the table key of one band of a row.
+type bandOf func(length, index int64, band int, bits uint16) uint64
+
+func (b *builder) addRows(s *sketch.Tensor, rows []sketch.Row, key bandOf, entry uint32) {
+	for i := range rows {
+		eachBand(s.Length, &rows[i], s.Buckets, key, func(k uint64) { b.rows = append(b.rows, row{k, entry}) })
+	}
+}
+
+// eachBand calls f with the key of every 16-bit band of a row that is evidence.
+func eachBand(length int64, r *sketch.Row, buckets int, key bandOf, f func(uint64)) {
+	if r.Norm <= 0 {
+		return
+	}
+	for band := range buckets / 16 {
+		f(key(length, r.Index, band, uint16(r.Bits[band/4]>>(band%4*16))))
+	}
+}
+
+func alignedBand(length, index int64, band int, bits uint16) uint64 {
+	return mix(uint64(length)<<40 ^ uint64(index)<<20 ^ uint64(band)<<16 ^ uint64(bits) ^ 0xa11a<<48)
+}
+
+func contentBand(length, _ int64, band int, bits uint16) uint64 {
+	return mix(uint64(length)<<24 ^ uint64(band)<<16 ^ uint64(bits) ^ 0xc047<<48)
+}
+
+// mix is the finaliser of splitmix64.
+func mix(z uint64) uint64 {
+	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
+	z = (z ^ z>>27) * 0x94d049bb133111eb
+	return z ^ z>>31
+}
+
+// encode sorts the rows and writes keys, then entries.
+func (b *builder) encode() []byte {
+	slices.SortFunc(b.rows, func(x, y row) int {
+		return cmp.Or(cmp.Compare(x.key, y.key), cmp.Compare(x.entry, y.entry))
+	})
+	b.rows = slices.Compact(b.rows)
+	out := make([]byte, 0, 8+12*len(b.rows))
+	out = binary.LittleEndian.AppendUint64(out, uint64(len(b.rows)))
+	for _, r := range b.rows {
+		out = binary.LittleEndian.AppendUint64(out, r.key)
+	}
+	for _, r := range b.rows {
+		out = binary.LittleEndian.AppendUint32(out, r.entry)
+	}
+	return out
+}
+
+// table is a sorted list of keys with the entry of each.
+type table struct{ keys, entries []byte }
+
+func decodeTable(b []byte) (table, error) {
+	if len(b) < 8 {
+		return table{}, fmt.Errorf("%w: table of %d bytes", ErrRegistry, len(b))
+	}
+	n := binary.LittleEndian.Uint64(b)
+	if n > uint64(len(b)-8)/12 || uint64(len(b)-8) != n*12 {
+		return table{}, fmt.Errorf("%w: table of %d rows in %d bytes", ErrRegistry, n, len(b))
+	}
+	return table{keys: b[8 : 8+n*8], entries: b[8+n*8:]}, nil
+}
+
+func (t table) len() int         { return len(t.entries) / 4 }
+func (t table) key(i int) uint64 { return binary.LittleEndian.Uint64(t.keys[i*8:]) }
+
+// find calls f with every entry of key.
+func (t table) find(key uint64, f func(entry uint32)) {
+	lo, hi := 0, t.len()
+	for lo < hi {
+		mid := int(uint(lo+hi) >> 1)
+		if t.key(mid) < key {
+			lo = mid + 1
+		} else {
+			hi = mid
+		}
+	}
+	for ; lo < t.len() && t.key(lo) == key; lo++ {
+		f(binary.LittleEndian.Uint32(t.entries[lo*4:]))
+	}
+}
