@@ -176,17 +176,15 @@ func (db *DB) Save(path string) (err error) {
 	return syncDir(filepath.Dir(path))
 }
 
+// syncDir makes a rename durable where the file system can; where it cannot, the
+// rename itself has still succeeded.
 func syncDir(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {
 		return err
 	}
-	defer d.Close()
-	// Some file systems cannot sync a folder; the rename itself has succeeded.
-	if err := d.Sync(); err != nil && !errors.Is(err, errors.ErrUnsupported) && !errors.Is(err, os.ErrInvalid) {
-		return nil
-	}
-	return nil
+	d.Sync()
+	return d.Close()
 }
 
 // WriteTo writes the registry file. Segments that lost more than half of their
