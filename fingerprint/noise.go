@@ -6,6 +6,11 @@ import "weightwarden/formats"
 // moved against what the number formats explain.
 func relationOf(reg, sus *Tensor, distance float64) Relation {
 	noise := max(noiseOf(sus), noiseOf(reg))
+	if reg.Sketch != nil {
+		// In short rows a bucket sums few weights: those that a quantiser sets to
+		// zero flip bits by themselves.
+		noise *= 1 + 256/float64(max(reg.Sketch.Length, 64))
+	}
 	quantised := isQuantised(sus) && !isQuantised(reg) || noiseOf(sus) > noiseOf(reg) && isQuantised(sus)
 	switch {
 	case quantised && distance <= 1.6*noise+0.004:
