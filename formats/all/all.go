@@ -1,12 +1,17 @@
 // Package all has the one list of every decoder and container.
 package all
 
-import "weightwarden/formats"
+import (
+	"weightwarden/formats"
+	"weightwarden/formats/safetensors"
+)
 
 // Decoders returns every decoder and container of the product.
 func Decoders() formats.Decoders {
 	return formats.Decoders{
-		Formats:    []formats.Decoder{},
+		Formats: []formats.Decoder{
+			safetensors.Decoder{},
+		},
 		Containers: []formats.Container{},
 	}
 }
