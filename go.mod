@@ -11,4 +11,4 @@ require (
 	golang.org/x/sys v0.49.0
 )
 
-require github.com/klauspost/cpuid/v2 v2.0.12 // indirect
+require github.com/klauspost/cpuid/v2 v2.4.2

