@@ -2,46 +2,60 @@ package index
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 
 	"weightwarden/fingerprint"
 )
 
-// rank orders relations: how much of the story they tell.
-func rank(r fingerprint.Relation) int {
-	switch r {
-	case fingerprint.Identical:
-		return 0
-	case fingerprint.Repackaged:
-		return 1
-	case fingerprint.Cast:
-		return 2
-	case fingerprint.Quantised:
-		return 3
-	case fingerprint.Merged:
-		return 4
-	case fingerprint.Derived:
-		return 5
-	case fingerprint.Partial:
-		return 6
+// Thresholds of attribution, on lambda: what share of a protected model's own
+// training is in the suspect. Sibling children of one base reach .07 by shared
+// drift, so that a share is believed from .15 on, and not on its significance
+// alone.
+const (
+	minLambda  = 0.15
+	minZ       = 4
+	mergedLow  = 0.15
+	mergedHigh = 0.85
+	mergedRest = 0.1 // of |p-b|^2 that a mixture may leave unexplained
+)
+
+// attribute settles which of several related models the suspect is, or is made
+// of: the protected model or only the public base it was trained from, the
+// parent or the child, one model or a mixture. The best explanation comes first;
+// protected models of which nothing of their own was found are left out, with
+// the reason among the evidence of what remains.
+func attribute(found []candidate, fp *fingerprint.Fingerprint) []fingerprint.Match {
+	order(found)
+	found = dropBaseOnly(found, fp)
+	rankByDelta(found, fp)
+	nameMixture(found, fp)
+	protectedFirst(found)
+	out := make([]fingerprint.Match, len(found))
+	for i := range found {
+		out[i] = found[i].match
 	}
-	return 7
+	return out
 }
 
-// attribute orders the matches: the model that explains the suspect best comes
-// first.
-func attribute(found []candidate, fp *fingerprint.Fingerprint) []fingerprint.Match {
+// order sorts by how much of the story a match tells.
+func order(found []candidate) {
 	slices.SortStableFunc(found, func(a, b candidate) int {
 		return cmp.Or(cmp.Compare(rank(a.match.Relation), rank(b.match.Relation)),
 			cmp.Compare(b.match.Coverage.Parameters, a.match.Coverage.Parameters),
 			cmp.Compare(meanCosineLoss(a.match.Tensors), meanCosineLoss(b.match.Tensors)),
 			cmp.Compare(a.match.LogP, b.match.LogP))
 	})
-	out := make([]fingerprint.Match, len(found))
-	for i := range found {
-		out[i] = found[i].match
+}
+
+// rank orders relations.
+func rank(r fingerprint.Relation) int {
+	order := []fingerprint.Relation{fingerprint.Identical, fingerprint.Repackaged, fingerprint.Cast, fingerprint.Quantised,
+		fingerprint.Merged, fingerprint.Derived, fingerprint.Partial, fingerprint.Reparameterised}
+	if i := slices.Index(order, r); i >= 0 {
+		return i
 	}
-	return out
+	return len(order)
 }
 
 // meanCosineLoss is how far the matched tensors are from the registered ones.
@@ -55,4 +69,143 @@ func meanCosineLoss(tensors []fingerprint.TensorMatch) float64 {
 		return 1
 	}
 	return sum / n
+}
+
+// dropBaseOnly leaves out protected models that match only through a public model
+// they have in common with the suspect.
+func dropBaseOnly(found []candidate, fp *fingerprint.Fingerprint) []candidate {
+	var out []candidate
+	notes := make(map[int][]fingerprint.Evidence)
+	for i := range found {
+		p := &found[i]
+		drop := false
+		if p.match.Kind == "protected" && p.match.Relation != fingerprint.Identical {
+			for k := range found {
+				b := &found[k]
+				if b.match.Kind != "public" {
+					continue
+				}
+				e, only, ok := baseOnly(fp, p, b)
+				if !ok {
+					continue
+				}
+				if only {
+					notes[k] = append(notes[k], e)
+					drop = true
+					break
+				}
+				p.match.Evidence = append(p.match.Evidence, e)
+			}
+		}
+		if !drop {
+			out = append(out, *p)
+		}
+	}
+	for k, es := range notes {
+		for i := range out {
+			if out[i].reg == found[k].reg {
+				out[i].match.Evidence = append(out[i].match.Evidence, es...)
+			}
+		}
+	}
+	return out
+}
+
+// baseOnly measures whether the suspect has anything of p that the public b has
+// not.
+func baseOnly(fp *fingerprint.Fingerprint, p, b *candidate) (fingerprint.Evidence, bool, bool) {
+	// What p has in place and b has not at all (a new head, an adapter) is p's own.
+	ts := triples(fp, p, b)
+	if len(ts) == 0 {
+		return fingerprint.Evidence{}, false, false
+	}
+	name := p.match.Model + "@" + p.match.Version
+	base := b.match.Model + "@" + b.match.Version
+	d, ok := measure(ts)
+	e := fingerprint.Evidence{Kind: "delta", Value: d.lambda, Unit: "lambda", Model: name}
+	if !ok {
+		e.Text = fmt.Sprintf("%s differs from the public %s by less than the sketches see: the file may be either", name, base)
+		return e, rank(p.match.Relation) > rank(fingerprint.Repackaged), true
+	}
+	if d.lambda >= minLambda && d.z() >= minZ {
+		e.Text = fmt.Sprintf("%.0f%% (± %.0f) of what training added to %s over the public %s is in this file (z = %.0f)",
+			100*d.lambda, 200*d.sd, name, base, d.z())
+		return e, false, true
+	}
+	e.Text = fmt.Sprintf("the file is near the public %s; of what training added to %s over it, %.0f%% (± %.0f) is here: the public model or another child of it",
+		base, name, 100*d.lambda, 200*d.sd)
+	return e, true, true
+}
+
+// rankByDelta puts the nearer of two related models first: a parent and its
+// child both match a copy of either.
+func rankByDelta(found []candidate, fp *fingerprint.Fingerprint) {
+	for i := 1; i < len(found); i++ {
+		for k := i; k > 0; k-- {
+			above, below := &found[k-1], &found[k]
+			if rank(above.match.Relation) <= rank(fingerprint.Repackaged) || below.match.Coverage.Parameters < 0.5*above.match.Coverage.Parameters {
+				break
+			}
+			d, ok := measure(triples(fp, below, above))
+			if !ok || d.lambda <= 0.5 || d.z() < minZ {
+				break
+			}
+			found[k-1], found[k] = found[k], found[k-1]
+		}
+	}
+}
+
+// nameMixture recognises a suspect that lies between its two best matches.
+func nameMixture(found []candidate, fp *fingerprint.Fingerprint) {
+	if len(found) < 2 {
+		return
+	}
+	first := &found[0]
+	if r := first.match.Relation; r != fingerprint.Derived && r != fingerprint.Quantised && r != fingerprint.Cast {
+		return
+	}
+	for i := 1; i < len(found); i++ {
+		other := &found[i]
+		d, ok := measure(triples(fp, first, other))
+		if !ok || d.lambda < mergedLow || d.lambda > mergedHigh || d.z() < minZ || d.rest > mergedRest {
+			continue
+		}
+		first.match.Relation = fingerprint.Merged
+		for _, part := range []struct {
+			c      *candidate
+			weight float64
+		}{{first, d.lambda}, {other, 1 - d.lambda}} {
+			name := part.c.match.Model + "@" + part.c.match.Version
+			first.match.Evidence = append(first.match.Evidence, fingerprint.Evidence{Kind: "merge", Model: name, Value: part.weight, Unit: "weight",
+				Text: fmt.Sprintf("a mixture: %.0f%% (± %.0f) of %s", 100*part.weight, 200*d.sd, name)})
+		}
+		return
+	}
+}
+
+// protectedFirst puts what holds protected training before a public model that
+// explains as much, unless the file is that public model bit for bit.
+func protectedFirst(found []candidate) {
+	if len(found) == 0 || found[0].match.Kind != "public" || rank(found[0].match.Relation) <= rank(fingerprint.Repackaged) {
+		return
+	}
+	relation, evidence := found[0].match.Relation, found[0].match.Evidence
+	slices.SortStableFunc(found, func(a, b candidate) int {
+		return cmp.Compare(public(a), public(b))
+	})
+	if relation == fingerprint.Merged && public(found[0]) == 0 {
+		found[0].match.Relation = fingerprint.Merged
+		for _, e := range evidence {
+			if e.Kind == "merge" {
+				found[0].match.Evidence = append(found[0].match.Evidence, e)
+			}
+		}
+	}
+}
+
+func public(c candidate) int {
+	if c.match.Kind == "public" {
+		return 1
+	}
+	return 0
 }

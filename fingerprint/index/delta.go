@@ -1,0 +1,104 @@
+package index
+
+import (
+	"math"
+
+	"weightwarden/fingerprint"
+)
+
+// triple is one tensor of the suspect with the tensors of two registered models
+// that it matches, as sums of layer T.
+type triple struct{ s, p, b []float32 }
+
+// triples lists the tensors of the suspect that both models have in place.
+func triples(fp *fingerprint.Fingerprint, p, b *candidate) []triple {
+	ofP, ofB := inPlace(fp, p), inPlace(fp, b)
+	var out []triple
+	for s := range fp.Tensors {
+		x, y := ofP[s], ofB[s]
+		if x != nil && y != nil && len(x) == len(y) {
+			out = append(out, triple{fp.Tensors[s].Sketch.Sum, x, y})
+		}
+	}
+	return out
+}
+
+// inPlace maps suspect tensors to the registered sums that can be subtracted
+// from theirs: same rows in the same order.
+func inPlace(fp *fingerprint.Fingerprint, c *candidate) map[int][]float32 {
+	out := make(map[int][]float32)
+	for _, m := range c.match.Tensors {
+		if m.Suspect < 0 || m.Suspect >= len(fp.Tensors) || m.Transform != "" {
+			continue
+		}
+		s, r := fp.Tensors[m.Suspect].Sketch, c.reg.Tensors[m.Registered].Sketch
+		if s != nil && r != nil && s.Count == r.Count && s.Length == r.Length && len(s.Sum) == len(r.Sum) && len(s.Sum) > 0 {
+			out[m.Suspect] = r.Sum
+		}
+	}
+	return out
+}
+
+// delta says how much of what p has and b has not is in the suspect.
+type delta struct {
+	lambda  float64 // 0: the suspect is b, 1: it is p
+	sd      float64 // standard deviation of lambda from the sketch noise
+	rest    float64 // what b + lambda (p-b) leaves unexplained, against |p-b|^2
+	size    float64 // |p-b| against |b|
+	tensors int
+}
+
+// z is lambda in standard deviations.
+func (d delta) z() float64 { return d.lambda / max(d.sd, 1e-9) }
+
+// invisible is the squared share of the norm under which two models are the same
+// as far as sums of 11 significant bits can tell.
+const invisible = 3e-7
+
+// measure computes the delta; false where the models cannot be told apart. Each tensor's own direction of b is projected out
+// first: children of one base share drift such as weight decay along it, and a
+// rescaled copy differs along it only. Tensors weigh by their size relative to b.
+func measure(ts []triple) (delta, bool) {
+	var num, den, variance, rest float64
+	n := 0
+	type sums struct{ w, pp, sp, ss, dim float64 }
+	var all []sums
+	for _, t := range ts {
+		bb, sb, pb := dot(t.b, t.b), dot(t.s, t.b), dot(t.p, t.b)
+		if bb <= 0 {
+			continue
+		}
+		ks, kp := sb/bb, pb/bb
+		var x sums
+		for i := range t.b {
+			s := float64(t.s[i]) - ks*float64(t.b[i])
+			p := float64(t.p[i]) - kp*float64(t.b[i])
+			x.pp += p * p
+			x.sp += s * p
+			x.ss += s * s
+		}
+		x.w, x.dim = 1/bb, float64(len(t.b))
+		num += x.w * x.sp
+		den += x.w * x.pp
+		all = append(all, x)
+		n++
+	}
+	if n == 0 || den/float64(n) < invisible {
+		return delta{}, false
+	}
+	lambda := num / den
+	for _, x := range all {
+		r := max(0, x.ss-2*lambda*x.sp+lambda*lambda*x.pp)
+		rest += x.w * r
+		variance += x.w * x.w * x.pp * r / x.dim
+	}
+	return delta{lambda: lambda, sd: math.Sqrt(variance) / den, rest: rest / den, size: math.Sqrt(den / float64(n)), tensors: n}, true
+}
+
+func dot(a, b []float32) float64 {
+	sum := 0.0
+	for i := range a {
+		sum += float64(a[i]) * float64(b[i])
+	}
+	return sum
+}
