@@ -41,6 +41,7 @@ const (
 type Verdict struct {
 	SchemaVersion int           `json:"schema_version"`
 	Path          string        `json:"path"`
+	Files         []string      `json:"files,omitempty"` // of a set judged together, relative to Path's folder
 	Size          int64         `json:"size"`
 	Format        string        `json:"format"`
 	Verdict       Word          `json:"verdict"`

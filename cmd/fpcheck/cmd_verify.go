@@ -1,0 +1,253 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"path/filepath"
+
+	"weightwarden/formats/file"
+	"weightwarden/internal/api"
+	"weightwarden/internal/cli"
+	"weightwarden/internal/judge"
+)
+
+func verifyCommand() cli.Command {
+	return cli.Command{
+		Name:    "verify",
+		Args:    "FILE|DIR ...",
+		Summary: "judge files: does one of them hold registered weights?",
+		Help: `Every file is judged by its content, whatever its name. Folders are walked; files below
+4 kB are passed by there. Shards that lie in one folder are judged one by one and together.
+
+exit codes: 0 nothing found, 1 registered weights found, 2 error or something could not be
+judged. A match counts more than an error elsewhere.`,
+		Flags: func(fs *flag.FlagSet) func(context.Context, *cli.Env, []string) error {
+			v := &verifier{}
+			v.register(fs)
+			fs.BoolVar(&v.quick, "quick", false, "read headers and sampled rows only, where that can decide")
+			full := fs.Bool("full", false, "read every byte (the default)")
+			fs.BoolVar(&v.all, "all", false, "show clear files of a folder too")
+			return func(ctx context.Context, env *cli.Env, args []string) error {
+				if len(args) == 0 {
+					return cli.Usagef("which file?")
+				}
+				if v.quick && *full {
+					return cli.Usagef("--quick and --full exclude each other")
+				}
+				return v.run(ctx, env, args)
+			}
+		},
+	}
+}
+
+// verifier is one run of fpcheck verify.
+type verifier struct {
+	common
+	quick, all bool
+
+	env      *cli.Env
+	judge    *judge.Judge
+	progress *cli.Progress
+	printer  *printer
+	walker   walker
+	parts    []part
+	tally    tally
+}
+
+// part is a judged file that may be a part of a set.
+type part struct {
+	path    string
+	subject *judge.Subject
+	verdict *api.Verdict
+}
+
+// tally counts what was judged.
+type tally struct{ judged, hits, clear, open, failed int }
+
+func (v *verifier) run(ctx context.Context, env *cli.Env, args []string) error {
+	db, name, err := v.open(env)
+	if err != nil {
+		return err
+	}
+	v.env, v.progress = env, cli.NewProgress(env)
+	if v.judge, err = v.common.judge(env, db, v.progress); err != nil {
+		return err
+	}
+	v.judge.Registry = name
+	v.walker = walker{fail: v.fail, visit: func(path string) error { return v.visit(ctx, path) }}
+	for _, operand := range args {
+		v.printer = &printer{env: env, all: v.all || !isDir(operand)}
+		if err := v.walker.walk(ctx, operand); err != nil {
+			return err
+		}
+	}
+	if err := v.sets(ctx); err != nil {
+		return err
+	}
+	v.summary(args)
+	switch {
+	case v.tally.hits > 0:
+		env.Exit = cli.ExitMatch
+	case v.tally.open+v.tally.failed > 0:
+		env.Exit = cli.ExitError
+	}
+	return nil
+}
+
+// fail reports a file that could not be judged; the run goes on.
+func (v *verifier) fail(path string, err error) {
+	v.progress.Clear()
+	hint := ""
+	var h *cli.Hinted
+	if errors.As(err, &h) {
+		hint = h.Hint
+	}
+	cli.PrintError(v.env, path, err, hint)
+	v.tally.failed++
+}
+
+// visit judges one file. Its error ends the run: only a cancelled context does.
+func (v *verifier) visit(ctx context.Context, path string) error {
+	src, err := file.Open(path)
+	if err != nil {
+		v.fail(path, plainError(err))
+		return nil
+	}
+	defer src.Close()
+	v.progress.Start(path, src.Size())
+	subject, err := v.judge.Examine(ctx, src, v.quick)
+	var verdict *api.Verdict
+	if err == nil {
+		verdict, err = v.judge.Verdict(ctx, subject, src)
+	}
+	v.progress.Clear()
+	if ctx.Err() != nil {
+		return errors.New("stopped before all files were judged")
+	}
+	if err != nil {
+		v.fail(path, err)
+		return nil
+	}
+	verdict.Path = path
+	v.show(verdict)
+	if verdict.Verdict == api.Partial || shardSet(path) != "" {
+		v.parts = append(v.parts, part{path, subject, verdict})
+	}
+	return nil
+}
+
+func (v *verifier) show(verdict *api.Verdict) {
+	v.tally.judged++
+	switch {
+	case verdict.Verdict.IsHit():
+		v.tally.hits++
+	case verdict.Verdict == api.Inconclusive:
+		v.tally.open++
+	default:
+		v.tally.clear++
+	}
+	v.printer.verdict(verdict)
+}
+
+// sets judges together what lies in one folder and is a part of the same model,
+// by content or by name.
+func (v *verifier) sets(ctx context.Context) error {
+	for _, set := range groups(v.parts) {
+		var subjects []*judge.Subject
+		names := make([]string, 0, len(set.parts))
+		best := 0.0
+		for _, p := range set.parts {
+			subjects = append(subjects, p.subject)
+			names = append(names, filepath.Base(p.path))
+			best = max(best, p.verdict.Coverage.Parameters, p.verdict.Coverage.Bytes)
+		}
+		joined, err := judge.JoinSubjects(subjects)
+		if err != nil {
+			return err
+		}
+		verdict, err := v.judge.Verdict(ctx, joined, nil)
+		if err != nil {
+			return err
+		}
+		// A set that shows no more than its best file is no news.
+		if !verdict.Verdict.IsHit() || max(verdict.Coverage.Parameters, verdict.Coverage.Bytes) <= best {
+			continue
+		}
+		verdict.Path, verdict.Files = set.name, names
+		v.show(verdict)
+	}
+	return nil
+}
+
+// set is some files that are judged together.
+type set struct {
+	name  string
+	parts []part
+}
+
+// groups puts parts of one folder that are named like shards of one set, or that
+// match the same model, together. Only groups of two and more are kept.
+func groups(parts []part) []set {
+	var out []set
+	place := map[string]int{}
+	for _, p := range parts {
+		name := shardSet(p.path)
+		key := name
+		if name == "" {
+			name = filepath.Dir(p.path)
+			key = name + "\x00" + p.verdict.Model + "\x00" + p.verdict.ModelVersion
+		}
+		i, ok := place[key]
+		if !ok {
+			i = len(out)
+			place[key] = i
+			out = append(out, set{name: name})
+		}
+		out[i].parts = append(out[i].parts, p)
+	}
+	kept := out[:0]
+	for _, s := range out {
+		if len(s.parts) > 1 {
+			kept = append(kept, s)
+		}
+	}
+	return kept
+}
+
+// summary closes a run over more than one file.
+func (v *verifier) summary(args []string) {
+	if v.env.JSON || len(args) == 1 && !isDir(args[0]) {
+		return
+	}
+	s := cli.Style{Colour: cli.ColourFor(v.env, v.env.Stdout)}
+	t := v.tally
+	fmt.Fprintf(v.env.Stdout, "%s judged: %s, %d clear", cli.Plural(t.judged, "file", "files"), hitCount(s, t.hits), t.clear)
+	if t.open+t.failed > 0 {
+		fmt.Fprintf(v.env.Stdout, ", %s", s.Yellow(fmt.Sprintf("%d could not be judged", t.open+t.failed)))
+	}
+	passedBy(v.env.Stdout, v.walker.small, v.walker.other)
+}
+
+func hitCount(s cli.Style, n int) string {
+	text := cli.Plural(n, "match", "matches")
+	if n > 0 {
+		return s.Red(text)
+	}
+	return text
+}
+
+func passedBy(w io.Writer, small, other int) {
+	switch {
+	case small > 0 && other > 0:
+		fmt.Fprintf(w, "; passed by: %d smaller than 4 kB, %d links and devices\n", small, other)
+	case small > 0:
+		fmt.Fprintf(w, "; passed by: %d smaller than 4 kB\n", small)
+	case other > 0:
+		fmt.Fprintf(w, "; passed by: %d links and devices\n", other)
+	default:
+		fmt.Fprintln(w)
+	}
+}

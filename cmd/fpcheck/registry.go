@@ -1,0 +1,108 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"weightwarden/fingerprint"
+	"weightwarden/fingerprint/index"
+	"weightwarden/formats/all"
+	"weightwarden/internal/cli"
+	"weightwarden/internal/judge"
+)
+
+// registryEnv names the registry where --registry does not.
+const registryEnv = "WEIGHTWARDEN_REGISTRY"
+
+// agentSnapshots is where fpagent keeps the registry it holds.
+const agentSnapshots = "/var/lib/weightwarden/snapshot/*.fpdb"
+
+// common are the flags that several commands share.
+type common struct {
+	registry string
+	keyFile  string
+	jobs     int
+}
+
+func (c *common) register(fs *flag.FlagSet) {
+	fs.StringVar(&c.registry, "registry", "", "`R.fpdb` to judge against (default $"+registryEnv+", else the snapshot of this machine's agent)")
+	c.compute(fs)
+}
+
+func (c *common) compute(fs *flag.FlagSet) {
+	fs.StringVar(&c.keyFile, "key-file", "", "`FILE` with the organisation's fingerprint key (default: the public key)")
+	fs.IntVar(&c.jobs, "jobs", 0, "`N` cores to use (default: all)")
+}
+
+// key reads --key-file.
+func (c *common) key() (*fingerprint.Key, error) {
+	if c.keyFile == "" {
+		return nil, nil
+	}
+	k, err := fingerprint.ReadKey(c.keyFile)
+	if err != nil {
+		return nil, fmt.Errorf("key file %q: %w", c.keyFile, err)
+	}
+	return k, nil
+}
+
+// path settles which registry is meant.
+func (c *common) path(env *cli.Env) (string, error) {
+	if c.registry != "" {
+		return c.registry, nil
+	}
+	if p := env.Getenv(registryEnv); p != "" {
+		return p, nil
+	}
+	if found, err := filepath.Glob(agentSnapshots); err == nil && len(found) > 0 {
+		return slices.MaxFunc(found, byTime), nil
+	}
+	return "", cli.Hint(errors.New("there is no registry to judge against"),
+		"name one with --registry R.fpdb or %s; 'fpcheck registry add --registry R.fpdb --name MODEL --version 1 FILE' makes one", registryEnv)
+}
+
+func byTime(a, b string) int {
+	ia, errA := os.Stat(a)
+	ib, errB := os.Stat(b)
+	if errA != nil || errB != nil {
+		return strings.Compare(a, b)
+	}
+	return ia.ModTime().Compare(ib.ModTime())
+}
+
+// open opens the registry to judge against.
+func (c *common) open(env *cli.Env) (*index.DB, string, error) {
+	path, err := c.path(env)
+	if err != nil {
+		return nil, "", err
+	}
+	db, err := openFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, "", cli.Hint(fmt.Errorf("registry %q: no such file", path),
+			"'fpcheck registry add --registry %s --name MODEL --version 1 FILE' makes one", path)
+	}
+	return db, path, err
+}
+
+func openFile(path string) (*index.DB, error) {
+	db, err := index.Open(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("registry %q: %w", path, err)
+	}
+	return db, err
+}
+
+// judge makes the judge that all commands use.
+func (c *common) judge(env *cli.Env, db judge.Matcher, progress *cli.Progress) (*judge.Judge, error) {
+	key, err := c.key()
+	if err != nil {
+		return nil, err
+	}
+	return &judge.Judge{Decoder: all.Decoders(), Matcher: db, Key: key, Jobs: c.jobs, Progress: progress.Add}, nil
+}

@@ -1,0 +1,213 @@
+package judge
+
+import (
+	"fmt"
+	"math"
+	"strings"
+
+	"weightwarden/fingerprint"
+	"weightwarden/formats"
+	"weightwarden/internal/api"
+)
+
+// verdict puts what the registry matched into words. registry names the tensors
+// of the registered model.
+func (s *Subject) verdict(matches []fingerprint.Match, registry Matcher) *api.Verdict {
+	v := &api.Verdict{
+		SchemaVersion: api.SchemaVersion,
+		Size:          s.Size,
+		Format:        s.Format(),
+		Verdict:       api.NoMatch,
+		BytesRead:     s.Fingerprint.BytesRead,
+		Evidence:      []api.Evidence{},
+		Findings:      s.Findings,
+	}
+	best := pick(matches)
+	if best < 0 {
+		s.withoutMatch(v)
+		return v
+	}
+	m := matches[best]
+	v.Verdict = wordOf(m)
+	v.Model, v.ModelVersion, v.Kind = m.Model, m.Version, m.Kind
+	v.PValue = probability(m.LogP)
+	v.Confidence = 1 - math.Exp(m.LogP)
+	v.Coverage = api.Coverage(m.Coverage)
+	v.Evidence = evidence(m.Evidence)
+	if reg, ok := registry.Fingerprint(m.Model, m.Version, m.Artifact); ok {
+		v.Tensors = TensorMap(m.Tensors, s.Fingerprint.Tensors, reg.Tensors)
+	}
+	v.Sentence = sentence(v)
+	for i, o := range matches {
+		if i == best || !wordOf(o).IsHit() && wordOf(o) != api.PublicBase {
+			continue
+		}
+		v.Others = append(v.Others, api.Other{Model: o.Model, ModelVersion: o.Version, Kind: o.Kind,
+			Verdict: wordOf(o), Coverage: api.Coverage(o.Coverage), PValue: probability(o.LogP)})
+	}
+	return v
+}
+
+// pick chooses the match that the verdict is about: the matcher's first one. -1
+// means none.
+func pick(matches []fingerprint.Match) int {
+	for i, m := range matches {
+		if w := wordOf(m); w.IsHit() || w == api.PublicBase {
+			return i
+		}
+	}
+	return -1
+}
+
+func wordOf(m fingerprint.Match) api.Word {
+	w := api.Word(m.Relation)
+	if w.IsHit() && m.Kind == api.KindPublic {
+		return api.PublicBase
+	}
+	return w
+}
+
+// withoutMatch says NO-MATCH only of a file that was read in whole.
+func (s *Subject) withoutMatch(v *api.Verdict) {
+	unread := s.Unread()
+	switch {
+	case unread:
+		v.Verdict = api.Inconclusive
+		v.Sentence = "Nothing registered was found in what could be read, but parts of the file could not be read."
+	case s.Size == 0:
+		v.Sentence = "The file is empty."
+	case s.Model == nil:
+		v.Sentence = "No registered weights are in this file; no decoder knows its format, so only exact copies could be noticed."
+	case s.Quick:
+		v.Sentence = "Sampled rows match nothing registered."
+	case len(s.Model.Tensors) == 0:
+		v.Sentence = "No registered weights are in this file; it holds no tensors that a decoder could find."
+	default:
+		v.Sentence = "The weights in this file match nothing registered."
+	}
+}
+
+// probability is the bound on a false match as a plain number, at least the
+// smallest that JSON readers hold; nil where there is none.
+func probability(logP float64) *float64 {
+	if logP >= 0 || math.IsNaN(logP) {
+		return nil
+	}
+	p := max(math.Exp(logP), 1e-300)
+	return &p
+}
+
+func evidence(in []fingerprint.Evidence) []api.Evidence {
+	out := make([]api.Evidence, 0, len(in))
+	for _, e := range in {
+		out = append(out, api.Evidence{Kind: e.Kind, Text: e.Text, Value: finite(e.Value), Unit: e.Unit,
+			PValue: probability(e.LogP), Bound: e.Bound, Model: e.Model})
+	}
+	return out
+}
+
+// finite keeps what JSON cannot hold out of it.
+func finite(v float64) float64 {
+	if math.IsNaN(v) || math.IsInf(v, 0) {
+		return 0
+	}
+	return v
+}
+
+// TensorMap puts names to the tensors of a comparison; pairs that name a tensor
+// which is not there are left out.
+func TensorMap(in []fingerprint.TensorMatch, suspect, registered []fingerprint.Tensor) []api.TensorMatch {
+	var out []api.TensorMatch
+	for _, t := range in {
+		if t.Suspect < 0 || t.Suspect >= len(suspect) || t.Registered < 0 || t.Registered >= len(registered) {
+			continue
+		}
+		out = append(out, api.TensorMatch{
+			Suspect:    fullName(&suspect[t.Suspect]),
+			Registered: fullName(&registered[t.Registered]),
+			Relation:   tensorRelation(t),
+			Transform:  t.Transform,
+			Cosine:     finite(t.Cosine),
+			Parameters: t.Parameters,
+		})
+	}
+	return out
+}
+
+func fullName(t *fingerprint.Tensor) string {
+	if t.Member == "" {
+		return t.Name
+	}
+	return t.Member + "!" + t.Name
+}
+
+func tensorRelation(t fingerprint.TensorMatch) string {
+	switch t.Relation {
+	case fingerprint.Identical, fingerprint.Repackaged:
+		return "exact"
+	case fingerprint.Partial:
+		return "chunks"
+	}
+	return strings.ToLower(string(t.Relation))
+}
+
+// sentence is the verdict for people.
+func sentence(v *api.Verdict) string {
+	name := v.Model
+	if v.ModelVersion != "" {
+		name += " version " + v.ModelVersion
+	}
+	share := percent(v.Coverage.Parameters)
+	if v.Coverage.Parameters == 0 {
+		share = percent(v.Coverage.Bytes)
+	}
+	owner := v.Kind + " model"
+	if v.Kind == api.KindDataset {
+		owner = "protected data set"
+	}
+	switch v.Verdict {
+	case api.Identical:
+		return fmt.Sprintf("This is the %s %s, byte for byte.", owner, name)
+	case api.Repackaged:
+		return fmt.Sprintf("The weights are those of the %s %s, unchanged, in another file (%s of them).", owner, name, share)
+	case api.Partial:
+		return fmt.Sprintf("Part of the %s %s is in this file: %s of its parameters.", owner, name, share)
+	case api.Cast:
+		return fmt.Sprintf("The weights are those of the %s %s in another number format (%s of them).", owner, name, share)
+	case api.Quantised:
+		return fmt.Sprintf("The weights are those of the %s %s, quantised (%s of them).", owner, name, share)
+	case api.Derived:
+		return fmt.Sprintf("The weights were derived from the %s %s: trained further, pruned or changed a little (%s of them).", owner, name, share)
+	case api.Merged:
+		return fmt.Sprintf("The weights are a mixture that contains the %s %s.", owner, name)
+	case api.Reparameterised:
+		return fmt.Sprintf("The weights look like the %s %s with rows, columns or scales rearranged; a person should look at this.", owner, name)
+	case api.PublicBase:
+		return fmt.Sprintf("The weights match the public model %s only (%s of them).", name, share)
+	}
+	return ""
+}
+
+func percent(share float64) string {
+	p := share * 100
+	switch {
+	case p >= 99.95 && share < 1:
+		return "almost all"
+	case p > 0 && p < 0.1:
+		return "under 0.1 %"
+	case p == math.Trunc(p) || p >= 99.95:
+		return fmt.Sprintf("%.0f %%", p)
+	}
+	return fmt.Sprintf("%.1f %%", p)
+}
+
+// severities in the order people need them.
+var severityOrder = map[string]int{string(formats.Danger): 0, string(formats.Unread): 1, string(formats.Warning): 2, string(formats.Info): 3}
+
+// SeverityRank orders findings for people: the gravest is 0.
+func SeverityRank(severity string) int {
+	if r, ok := severityOrder[severity]; ok {
+		return r
+	}
+	return len(severityOrder)
+}
