@@ -68,10 +68,11 @@ type part struct {
 type tally struct{ judged, hits, clear, open, failed int }
 
 func (v *verifier) run(ctx context.Context, env *cli.Env, args []string) error {
-	db, name, err := v.open(env)
+	db, name, err := v.openFor(env)
 	if err != nil {
 		return err
 	}
+	defer db.Close()
 	v.env, v.progress = env, cli.NewProgress(env)
 	if v.judge, err = v.common.judge(env, db, v.progress); err != nil {
 		return err

@@ -100,7 +100,9 @@ func chance(e api.Evidence) string {
 // findingsShown is how many findings of one file a person is shown.
 const findingsShown = 8
 
-func (p *printer) findings(v *api.Verdict, s cli.Style) { printFindings(p.env, v.Findings, s, findingsShown) }
+func (p *printer) findings(v *api.Verdict, s cli.Style) {
+	printFindings(p.env, v.Findings, s, findingsShown)
+}
 
 func printFindings(env *cli.Env, in []api.Finding, s cli.Style, most int) {
 	sorted := slices.Clone(in)

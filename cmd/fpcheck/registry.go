@@ -90,6 +90,42 @@ func (c *common) open(env *cli.Env) (*index.DB, string, error) {
 	return db, path, err
 }
 
+// openFor opens the registry to judge files against with the key of c. Where that
+// could only ever say "no match", it is an error.
+func (c *common) openFor(env *cli.Env) (*index.DB, string, error) {
+	db, path, err := c.open(env)
+	if err != nil {
+		return nil, "", err
+	}
+	key, err := c.key()
+	if err == nil {
+		err = usable(db, key)
+	}
+	if err != nil {
+		return nil, "", errors.Join(err, db.Close())
+	}
+	return db, path, nil
+}
+
+func usable(db *index.DB, key *fingerprint.Key) error {
+	entries := db.Entries()
+	if len(entries) == 0 {
+		return cli.Hint(errors.New("the registry is empty: there is nothing to judge against"), "'fpcheck registry add' fills it")
+	}
+	if key == nil {
+		key = fingerprint.PublicKey()
+	}
+	e := entries[0]
+	f, ok := db.Fingerprint(e.Model, e.Version, e.Artifact)
+	if !ok {
+		return errors.New("the registry cannot be read: it is damaged")
+	}
+	if f.KeyID != key.ID() {
+		return cli.Hint(fmt.Errorf("the registry was made with the key %s, this is %s", f.KeyID, key.ID()), "give the key with --key-file")
+	}
+	return nil
+}
+
 func openFile(path string) (*index.DB, error) {
 	db, err := index.Open(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -30,10 +30,10 @@ func (s *Subject) verdict(matches []fingerprint.Match, registry Matcher) *api.Ve
 	m := matches[best]
 	v.Verdict = wordOf(m)
 	v.Model, v.ModelVersion, v.Kind = m.Model, m.Version, m.Kind
-	v.PValue = probability(m.LogP)
+	v.PValue = Probability(m.LogP)
 	v.Confidence = 1 - math.Exp(m.LogP)
 	v.Coverage = api.Coverage(m.Coverage)
-	v.Evidence = evidence(m.Evidence)
+	v.Evidence = Evidence(m.Evidence)
 	if reg, ok := registry.Fingerprint(m.Model, m.Version, m.Artifact); ok {
 		v.Tensors = TensorMap(m.Tensors, s.Fingerprint.Tensors, reg.Tensors)
 	}
@@ -43,7 +43,7 @@ func (s *Subject) verdict(matches []fingerprint.Match, registry Matcher) *api.Ve
 			continue
 		}
 		v.Others = append(v.Others, api.Other{Model: o.Model, ModelVersion: o.Version, Kind: o.Kind,
-			Verdict: wordOf(o), Coverage: api.Coverage(o.Coverage), PValue: probability(o.LogP)})
+			Verdict: wordOf(o), Coverage: api.Coverage(o.Coverage), PValue: Probability(o.LogP)})
 	}
 	return v
 }
@@ -87,9 +87,9 @@ func (s *Subject) withoutMatch(v *api.Verdict) {
 	}
 }
 
-// probability is the bound on a false match as a plain number, at least the
+// Probability is the bound on a false match as a plain number, at least the
 // smallest that JSON readers hold; nil where there is none.
-func probability(logP float64) *float64 {
+func Probability(logP float64) *float64 {
 	if logP >= 0 || math.IsNaN(logP) {
 		return nil
 	}
@@ -97,11 +97,12 @@ func probability(logP float64) *float64 {
 	return &p
 }
 
-func evidence(in []fingerprint.Evidence) []api.Evidence {
+// Evidence puts the facts of a comparison into the words of the wire.
+func Evidence(in []fingerprint.Evidence) []api.Evidence {
 	out := make([]api.Evidence, 0, len(in))
 	for _, e := range in {
 		out = append(out, api.Evidence{Kind: e.Kind, Text: e.Text, Value: finite(e.Value), Unit: e.Unit,
-			PValue: probability(e.LogP), Bound: e.Bound, Model: e.Model})
+			PValue: Probability(e.LogP), Bound: e.Bound, Model: e.Model})
 	}
 	return out
 }

@@ -1,0 +1,209 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"math"
+
+	"weightwarden/fingerprint"
+	"weightwarden/internal/api"
+	"weightwarden/internal/cli"
+	"weightwarden/internal/judge"
+)
+
+// compared is what fpcheck compare --json prints.
+type compared struct {
+	SchemaVersion int               `json:"schema_version"`
+	A             side              `json:"a"` // taken as the original
+	B             side              `json:"b"` // looked at for what it has of a
+	Verdict       api.Word          `json:"verdict"`
+	Sentence      string            `json:"sentence"`
+	Confidence    float64           `json:"confidence"`
+	PValue        *float64          `json:"p_value,omitempty"`
+	Bound         string            `json:"bound,omitempty"`
+	Coverage      api.Coverage      `json:"coverage"`
+	Evidence      []api.Evidence    `json:"evidence"`
+	Tensors       []api.TensorMatch `json:"tensors"`
+	OnlyA         []string          `json:"only_a"` // tensors of a that were not found in b
+	OnlyB         []string          `json:"only_b"` // tensors of b that nothing of a was found in
+}
+
+// side is one of the two files.
+type side struct {
+	Path       string `json:"path"`
+	Size       int64  `json:"size"`
+	Format     string `json:"format"`
+	Tensors    int    `json:"tensors"`
+	Parameters int64  `json:"parameters"`
+	Unread     int64  `json:"unread_bytes"`
+	Content    string `json:"content,omitempty"`
+}
+
+func compareCommand() cli.Command {
+	return cli.Command{
+		Name:    "compare",
+		Args:    "A B",
+		Summary: "what has file B of file A? No registry is needed",
+		Help: `A is taken as the original, B as the suspect. Either may be a fingerprint that 'fpcheck
+fingerprint -o' wrote.
+
+exit codes: 0 nothing in common, 1 B has weights of A, 2 error or could not be judged`,
+		Flags: func(fs *flag.FlagSet) func(context.Context, *cli.Env, []string) error {
+			var c common
+			c.compute(fs)
+			everything := fs.Bool("all", false, "show every tensor, not only the first 500")
+			return func(ctx context.Context, env *cli.Env, args []string) error {
+				if len(args) != 2 {
+					return cli.Usagef("exactly two files are wanted")
+				}
+				return compare(ctx, env, &c, args[0], args[1], *everything)
+			}
+		},
+	}
+}
+
+func compare(ctx context.Context, env *cli.Env, c *common, pathA, pathB string, everything bool) error {
+	a, err := c.load(ctx, env, pathA)
+	if err != nil {
+		return err
+	}
+	b, err := c.load(ctx, env, pathB)
+	if err != nil {
+		return err
+	}
+	out := comparison(a, b)
+	out.A, out.B = sideOf(pathA, a), sideOf(pathB, b)
+	switch {
+	case out.Verdict.IsHit():
+		env.Exit = cli.ExitMatch
+	case out.Verdict == api.Inconclusive:
+		env.Exit = cli.ExitError
+	}
+	if env.JSON {
+		return cli.WriteJSON(env.Stdout, out)
+	}
+	out.print(env, everything)
+	return nil
+}
+
+func sideOf(path string, f *fingerprint.Fingerprint) side {
+	s := side{Path: path, Size: f.Size, Format: f.Format, Tensors: len(f.Tensors), Parameters: f.Parameters(), Unread: f.UnreadBytes}
+	if d := f.Content(); !d.IsZero() {
+		s.Content = d.String()
+	}
+	return s
+}
+
+func comparison(a, b *fingerprint.Fingerprint) *compared {
+	c := fingerprint.Compare(a, b)
+	out := &compared{SchemaVersion: api.SchemaVersion, Verdict: api.Word(c.Relation), PValue: judge.Probability(c.LogP), Bound: c.Bound,
+		Coverage: api.Coverage(c.Coverage), Evidence: judge.Evidence(c.Evidence), OnlyA: []string{}, OnlyB: []string{},
+		Tensors: judge.TensorMap(c.Tensors, b.Tensors, a.Tensors)}
+	if out.Tensors == nil {
+		out.Tensors = []api.TensorMatch{}
+	}
+	if out.Verdict == api.NoMatch && b.UnreadBytes+a.UnreadBytes > 0 {
+		out.Verdict = api.Inconclusive
+	}
+	if out.Verdict.IsHit() {
+		out.Confidence = 1 - math.Exp(c.LogP)
+	}
+	out.Sentence = between(out.Verdict, out.Coverage)
+	usedA, usedB := make([]bool, len(a.Tensors)), make([]bool, len(b.Tensors))
+	for _, t := range c.Tensors {
+		if t.Registered >= 0 && t.Registered < len(usedA) && t.Suspect >= 0 && t.Suspect < len(usedB) {
+			usedA[t.Registered], usedB[t.Suspect] = true, true
+		}
+	}
+	out.OnlyA, out.OnlyB = unused(a, usedA), unused(b, usedB)
+	return out
+}
+
+func unused(f *fingerprint.Fingerprint, used []bool) []string {
+	out := []string{}
+	for i := range f.Tensors {
+		if !used[i] {
+			out = append(out, f.Tensors[i].Name)
+		}
+	}
+	return out
+}
+
+// between is the verdict on two files as a sentence.
+func between(w api.Word, c api.Coverage) string {
+	switch w {
+	case api.Identical:
+		return "B is A, byte for byte."
+	case api.Repackaged:
+		return fmt.Sprintf("B has the weights of A unchanged, in another file: %s of A's parameters.", share(c.Parameters))
+	case api.Partial:
+		return fmt.Sprintf("B has a part of A: %s of A's parameters.", share(c.Parameters))
+	case api.Cast:
+		return fmt.Sprintf("B has the weights of A in another number format: %s of A's parameters.", share(c.Parameters))
+	case api.Quantised:
+		return fmt.Sprintf("B has the weights of A, quantised: %s of A's parameters.", share(c.Parameters))
+	case api.Derived:
+		return fmt.Sprintf("B was derived from A, or both from the same model: %s of A's parameters are recognised.", share(c.Parameters))
+	case api.Merged:
+		return "B is a mixture that contains A."
+	case api.Reparameterised:
+		return "B looks like A with rows, columns or scales rearranged; a person should look at this."
+	case api.Inconclusive:
+		return "The two could not be compared."
+	}
+	return "B has nothing of A."
+}
+
+func (c *compared) print(env *cli.Env, everything bool) {
+	w, s := env.Stdout, cli.Style{Colour: cli.ColourFor(env, env.Stdout)}
+	for i, x := range []side{c.A, c.B} {
+		fmt.Fprintf(w, "%s  %s\n   %s, %s, %s, %s parameters\n", s.Bold(string(rune('A'+i))), cli.PrintableLine(x.Path), cli.PrintableLine(x.Format),
+			cli.Bytes(x.Size), cli.Plural(x.Tensors, "tensor", "tensors"), cli.Count(x.Parameters))
+	}
+	fmt.Fprintf(w, "\n%s  %s\n", paint(s, c.Verdict), c.Sentence)
+	if c.Verdict.IsHit() {
+		fmt.Fprintf(w, "coverage  %s  %s of A's parameters, %s of its tensors, %s of its bytes\n",
+			cli.Bar(c.Coverage.Parameters, 20), share(c.Coverage.Parameters), share(c.Coverage.Tensors), share(c.Coverage.Bytes))
+	}
+	for _, e := range c.Evidence {
+		fmt.Fprintf(w, "evidence  %s%s\n", cli.PrintableLine(e.Text), s.Dim(chance(e)))
+	}
+	if len(c.Tensors) > 0 {
+		fmt.Fprintln(w)
+		c.table(everything).Print(w, s)
+		if n := len(c.Tensors) - tensorsShown; n > 0 && !everything {
+			fmt.Fprintf(w, "  … and %s more (--all shows them)\n", cli.Count(int64(n)))
+		}
+	}
+	left(env, "only in A", c.OnlyA)
+	left(env, "only in B", c.OnlyB)
+}
+
+func (c *compared) table(everything bool) *cli.Table {
+	t := &cli.Table{Right: []bool{false, false, false, true, true}}
+	t.Row("TENSOR OF A", "IS IN B", "RELATION", "COSINE", "PARAMETERS", "HOW")
+	for i, x := range c.Tensors {
+		if i == tensorsShown && !everything {
+			break
+		}
+		t.Row(x.Registered, x.Suspect, x.Relation, fmt.Sprintf("%.4f", x.Cosine), cli.Count(x.Parameters), x.Transform)
+	}
+	return t
+}
+
+// left lists a few tensors without a counterpart.
+func left(env *cli.Env, title string, names []string) {
+	const most = 10
+	if len(names) == 0 {
+		return
+	}
+	fmt.Fprintf(env.Stdout, "\n%s: %s\n", title, cli.Plural(len(names), "tensor", "tensors"))
+	for i, n := range names {
+		if i == most {
+			fmt.Fprintf(env.Stdout, "  … and %d more\n", len(names)-most)
+			return
+		}
+		fmt.Fprintf(env.Stdout, "  %s\n", cli.PrintableLine(n))
+	}
+}

@@ -1,0 +1,267 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"weightwarden/formats"
+	"weightwarden/formats/all"
+	"weightwarden/formats/file"
+	"weightwarden/internal/api"
+	"weightwarden/internal/cli"
+)
+
+// inspection is what fpcheck inspect --json prints of one file.
+type inspection struct {
+	SchemaVersion int           `json:"schema_version"`
+	Path          string        `json:"path"`
+	Size          int64         `json:"size"`
+	Format        string        `json:"format"`
+	Variant       string        `json:"variant,omitempty"`
+	Totals        totals        `json:"totals"`
+	Tensors       []tensorInfo  `json:"tensors"`
+	Metadata      []keyValue    `json:"metadata"`
+	Findings      []api.Finding `json:"findings"`
+}
+
+type totals struct {
+	Tensors    int          `json:"tensors"`
+	Parameters int64        `json:"parameters"`
+	Bytes      int64        `json:"bytes"`
+	DTypes     []dtypeTotal `json:"dtypes"`
+}
+
+type dtypeTotal struct {
+	DType      string `json:"dtype"`
+	Tensors    int    `json:"tensors"`
+	Parameters int64  `json:"parameters"`
+	Bytes      int64  `json:"bytes"`
+}
+
+type tensorInfo struct {
+	Name       string  `json:"name"`
+	Member     string  `json:"member,omitempty"`
+	DType      string  `json:"dtype"`
+	Shape      []int64 `json:"shape"`
+	Parameters int64   `json:"parameters"`
+	Bytes      int64   `json:"bytes"`
+	Offset     int64   `json:"offset"` // in the file or member that holds it; -1 out of reach
+	Strides    []int64 `json:"strides,omitempty"`
+	BigEndian  bool    `json:"big_endian,omitempty"`
+}
+
+type keyValue struct {
+	Key   string `json:"key"`
+	Value string `json:"value"`
+}
+
+func inspectCommand() cli.Command {
+	return cli.Command{
+		Name:    "inspect",
+		Args:    "FILE ...",
+		Summary: "show what is in model files: format, tensors, metadata, findings",
+		Help: `Nothing of the file is executed or loaded, and no more of it is read than its headers.
+Names come from the file and are shown with control characters escaped.
+
+exit codes: 0 read in whole, 2 error, or parts that could not be read`,
+		Flags: func(fs *flag.FlagSet) func(context.Context, *cli.Env, []string) error {
+			everything := fs.Bool("all", false, "show every tensor, not only the first 500")
+			return func(ctx context.Context, env *cli.Env, args []string) error {
+				if len(args) == 0 {
+					return cli.Usagef("which file?")
+				}
+				for _, path := range args {
+					if err := inspect(ctx, env, path, *everything); err != nil {
+						if ctx.Err() != nil {
+							return ctx.Err()
+						}
+						cli.PrintError(env, path, err, hintOf(err))
+						env.Exit = cli.ExitError
+					}
+				}
+				return nil
+			}
+		},
+	}
+}
+
+func hintOf(err error) string {
+	var h *cli.Hinted
+	if errors.As(err, &h) {
+		return h.Hint
+	}
+	return ""
+}
+
+func inspect(ctx context.Context, env *cli.Env, path string, everything bool) error {
+	src, err := openModel(path)
+	if err != nil {
+		return err
+	}
+	defer src.Close()
+	model, err := all.Decoders().Decode(ctx, src, formats.Limits{})
+	if err != nil {
+		if errors.Is(err, formats.ErrNotRecognized) {
+			return errors.New("no decoder knows this file's format")
+		}
+		return err
+	}
+	out := describe(path, src.Size(), model)
+	for _, f := range out.Findings {
+		if f.Severity == string(formats.Unread) {
+			env.Exit = cli.ExitError
+		}
+	}
+	if env.JSON {
+		return cli.WriteJSON(env.Stdout, out)
+	}
+	out.print(env, everything)
+	return nil
+}
+
+// openModel opens a file, with errors that speak to people.
+func openModel(path string) (*file.File, error) {
+	src, err := file.Open(path)
+	if err != nil {
+		return nil, notThere(path, plainError(err))
+	}
+	if src.Size() == 0 {
+		return nil, errors.Join(errors.New("the file is empty"), src.Close())
+	}
+	return src, nil
+}
+
+func describe(path string, size int64, m *formats.Model) *inspection {
+	out := &inspection{SchemaVersion: api.SchemaVersion, Path: path, Size: size, Format: string(m.Format), Variant: m.Variant,
+		Tensors: []tensorInfo{}, Metadata: []keyValue{}, Findings: []api.Finding{}}
+	out.Totals.DTypes = []dtypeTotal{}
+	for i := range m.Tensors {
+		t := describeTensor(&m.Tensors[i])
+		out.Tensors = append(out.Tensors, t)
+		out.Totals.add(t)
+	}
+	slices.SortStableFunc(out.Totals.DTypes, func(a, b dtypeTotal) int {
+		return strings.Compare(a.DType, b.DType)
+	})
+	for _, kv := range m.Metadata {
+		out.Metadata = append(out.Metadata, keyValue{kv.Key, kv.Value})
+	}
+	for _, f := range m.Findings {
+		out.Findings = append(out.Findings, api.Finding{Code: f.Code, Severity: string(f.Severity), Text: f.Text, Offset: f.Offset})
+	}
+	return out
+}
+
+func describeTensor(t *formats.Tensor) tensorInfo {
+	info := tensorInfo{Name: t.Name, Member: t.Member, DType: t.DType.String(), Shape: t.Shape, Parameters: t.Elements(),
+		Offset: t.Data.Offset, Strides: t.Data.Strides, BigEndian: t.Data.BigEndian}
+	if info.Shape == nil {
+		info.Shape = []int64{}
+	}
+	if n, ok := t.Bytes(); ok {
+		info.Bytes = n
+	} else {
+		info.Bytes = t.Data.Length
+	}
+	if t.Data.Source == nil {
+		info.Offset = -1
+	}
+	return info
+}
+
+func (t *totals) add(info tensorInfo) {
+	t.Tensors++
+	t.Parameters += info.Parameters
+	t.Bytes += info.Bytes
+	i := slices.IndexFunc(t.DTypes, func(d dtypeTotal) bool { return d.DType == info.DType })
+	if i < 0 {
+		i = len(t.DTypes)
+		t.DTypes = append(t.DTypes, dtypeTotal{DType: info.DType})
+	}
+	d := &t.DTypes[i]
+	d.Tensors++
+	d.Parameters += info.Parameters
+	d.Bytes += info.Bytes
+}
+
+func (in *inspection) print(env *cli.Env, everything bool) {
+	w, s := env.Stdout, cli.Style{Colour: cli.ColourFor(env, env.Stdout)}
+	format := in.Format
+	if in.Variant != "" {
+		format += " (" + in.Variant + ")"
+	}
+	fmt.Fprintf(w, "%s\n  %s, %s: %s, %s parameters in %s\n", s.Bold(cli.PrintableLine(in.Path)), cli.PrintableLine(format),
+		cli.Bytes(in.Size), cli.Plural(in.Totals.Tensors, "tensor", "tensors"), cli.Count(in.Totals.Parameters), cli.Bytes(in.Totals.Bytes))
+	if len(in.Tensors) > 0 {
+		fmt.Fprintln(w)
+		in.tensorTable(everything).Print(w, s)
+		if n := len(in.Tensors) - tensorsShown; n > 0 && !everything {
+			fmt.Fprintf(w, "  … and %s more (--all shows them)\n", cli.Count(int64(n)))
+		}
+	}
+	if len(in.Totals.DTypes) > 1 {
+		fmt.Fprintln(w)
+		in.dtypeTable().Print(w, s)
+	}
+	if len(in.Metadata) > 0 {
+		fmt.Fprintln(w)
+		t := &cli.Table{}
+		t.Row("METADATA", "VALUE")
+		for _, kv := range in.Metadata {
+			t.Row(kv.Key, kv.Value)
+		}
+		t.Print(w, s)
+	}
+	if len(in.Findings) > 0 {
+		fmt.Fprintln(w)
+		printFindings(env, in.Findings, s, len(in.Findings))
+	}
+}
+
+// tensorsShown is how many tensors a person is shown unless asked for all.
+const tensorsShown = 500
+
+func (in *inspection) tensorTable(everything bool) *cli.Table {
+	t := &cli.Table{Right: []bool{false, false, false, true, true}}
+	t.Row("TENSOR", "DTYPE", "SHAPE", "BYTES", "OFFSET")
+	for i, x := range in.Tensors {
+		if i == tensorsShown && !everything {
+			break
+		}
+		name := x.Name
+		if x.Member != "" {
+			name = x.Member + "!" + x.Name
+		}
+		offset := strconv.FormatInt(x.Offset, 10)
+		if x.Offset < 0 {
+			offset = "not here"
+		}
+		t.Row(name, x.DType, shape(x.Shape), cli.Count(x.Bytes), offset)
+	}
+	return t
+}
+
+func (in *inspection) dtypeTable() *cli.Table {
+	t := &cli.Table{Right: []bool{false, true, true, true}}
+	t.Row("DTYPE", "TENSORS", "PARAMETERS", "BYTES")
+	for _, d := range in.Totals.DTypes {
+		t.Row(d.DType, cli.Count(int64(d.Tensors)), cli.Count(d.Parameters), cli.Count(d.Bytes))
+	}
+	return t
+}
+
+func shape(dims []int64) string {
+	if len(dims) == 0 {
+		return "scalar"
+	}
+	parts := make([]string, len(dims))
+	for i, d := range dims {
+		parts[i] = strconv.FormatInt(d, 10)
+	}
+	return strings.Join(parts, " × ")
+}
