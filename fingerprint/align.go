@@ -2,6 +2,7 @@ package fingerprint
 
 import (
 	"cmp"
+	"fmt"
 	"math"
 	"math/bits"
 	"slices"
@@ -44,7 +45,8 @@ func (c *comparer) sketches() {
 type alignment struct {
 	registered, suspect int
 	transposed          bool
-	distance            float64 // mean share of bits that differ, 0 to 1
+	segment             *sketch.Segment // nil: the suspect tensor from its first row on
+	distance            float64         // mean share of bits that differ, 0 to 1
 	hits, tested        int
 	tried               int
 }
@@ -71,17 +73,40 @@ func (c *comparer) align(t int) (alignment, bool) {
 			tried++
 			// Of equally near tensors (tied, repeated) the one at the same place wins.
 			if d < best.distance {
-				best.suspect, best.transposed, best.distance = s, transposed, d
+				best.suspect, best.transposed, best.distance, best.segment = s, transposed, d, nil
 			}
 		}
+		tried += best.alignSegments(s, t, r, k)
 	}
 	best.tried = tried
 	if best.suspect < 0 {
 		return best, false
 	}
 	rows, _ := facing(r, c.sus.Tensors[best.suspect].Sketch, best.transposed)
+	if best.segment != nil {
+		rows = best.segment.Rows
+	}
 	best.hits, best.tested = nearestHits(r, rows)
 	return best, true
+}
+
+// alignSegments tries the places of tensor t that were read for it.
+func (best *alignment) alignSegments(s, t int, r, k *sketch.Tensor) (tried int) {
+	for i := range k.Segments {
+		g := &k.Segments[i]
+		if g.Registered != t || k.Length != r.Length {
+			continue
+		}
+		d, n := meanDistance(r, g.Rows)
+		if n < minCommon {
+			continue
+		}
+		tried++
+		if d < best.distance {
+			best.suspect, best.transposed, best.distance, best.segment = s, false, d, g
+		}
+	}
+	return tried
 }
 
 // facing returns the suspect's rows that lie along the registered rows.
@@ -201,7 +226,8 @@ func (c *comparer) creditRows(a alignment) {
 	}
 	f, rt, st := &c.found[a.registered], &c.reg.Tensors[a.registered], &c.sus.Tensors[a.suspect]
 	share := 1.0
-	if n := st.Sketch.Count; !a.transposed && n < rt.Sketch.Count {
+	n := st.Sketch.Count
+	if !a.transposed && n < rt.Sketch.Count {
 		share = float64(n) / float64(rt.Sketch.Count)
 	}
 	if f.share >= share {
@@ -212,11 +238,22 @@ func (c *comparer) creditRows(a alignment) {
 	f.relation = relationOf(rt, st, a.distance)
 	if a.transposed {
 		f.transform = "transposed"
+	} else if a.segment != nil {
+		f.transform = segmentText(a.segment.Offset, n, rt.Sketch.Count)
 	} else if st.Sketch.Count > rt.Sketch.Count {
 		f.transform = "first rows of a taller tensor"
 	} else if share < 1 {
 		f.transform = "first rows"
 	}
+}
+
+// segmentText says where in the suspect a registered tensor lies, or which part of
+// it the suspect is.
+func segmentText(offset, suspectRows, registeredRows int64) string {
+	if offset >= 0 {
+		return fmt.Sprintf("in rows %d-%d of a larger tensor", offset, offset+registeredRows-1)
+	}
+	return fmt.Sprintf("rows %d-%d only", -offset, -offset+suspectRows-1)
 }
 
 // permuted looks for rows of registered tensors that were not found in place

@@ -340,8 +340,13 @@ func (c *comparer) relation(cov Coverage) Relation {
 		}
 	}
 	// A merged adapter or a retrained head touches few tensors, yet the copy is
-	// no longer the same model.
-	if best != Reparameterised && weight[Derived] > 0.02*sum {
+	// no longer the same model. Among quantised tensors a few lie beyond the noise
+	// that their format usually has.
+	least := 0.02
+	if best == Quantised {
+		least = 0.2
+	}
+	if best != Reparameterised && weight[Derived] > least*sum {
 		return Derived
 	}
 	if best == Repackaged && weight[Repackaged] < 0.98*sum {

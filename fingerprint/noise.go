@@ -9,7 +9,7 @@ func relationOf(reg, sus *Tensor, distance float64) Relation {
 	if reg.Sketch != nil {
 		// In short rows a bucket sums few weights: those that a quantiser sets to
 		// zero flip bits by themselves.
-		noise *= 1 + 64/float64(max(reg.Sketch.Length, 64))
+		noise *= 1 + 96/float64(max(reg.Sketch.Length, 64))
 	}
 	quantised := isQuantised(sus) && !isQuantised(reg) || noiseOf(sus) > noiseOf(reg) && isQuantised(sus)
 	switch {

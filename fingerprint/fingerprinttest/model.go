@@ -242,3 +242,18 @@ func halfRound(v float32) float32 {
 	}
 	return float32(x)
 }
+
+// Fuse joins matrices of one width below each other.
+func Fuse(name string, ms ...Matrix) Matrix {
+	out := Matrix{Name: name, Cols: ms[0].Cols}
+	for _, m := range ms {
+		out.Rows += m.Rows
+		out.Data = append(out.Data, m.Data...)
+	}
+	return out
+}
+
+// RowsOf returns rows from..to-1 of a matrix.
+func RowsOf(m Matrix, from, to int) Matrix {
+	return Matrix{Name: m.Name, Rows: to - from, Cols: m.Cols, Data: m.Data[from*m.Cols : to*m.Cols]}
+}

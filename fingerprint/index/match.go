@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"weightwarden/fingerprint"
+	"weightwarden/formats"
 )
 
 const (
@@ -45,6 +46,39 @@ func (db *DB) Match(ctx context.Context, fp *fingerprint.Fingerprint) ([]fingerp
 			Model: e.Model, Version: e.Version, Kind: e.Kind, Artifact: e.Artifact, Comparison: *c}})
 	}
 	return attribute(found, fp), nil
+}
+
+// refined is how many candidates are looked for again in the file.
+const refined = 4
+
+// MatchFile is Match with the file at hand: where a model that matches is not
+// found in whole, the file is read once more at the places where fused, stacked
+// or split tensors would hold the rest. m is what fp was computed from; opt is
+// what it was computed with.
+func (db *DB) MatchFile(ctx context.Context, fp *fingerprint.Fingerprint, m *formats.Model, opt fingerprint.Options) ([]fingerprint.Match, error) {
+	matches, err := db.Match(ctx, fp)
+	if err != nil || m == nil {
+		return matches, err
+	}
+	again := false
+	for i, match := range matches {
+		if i >= refined || match.Coverage.Parameters >= 0.995 {
+			continue
+		}
+		reg, ok := db.Fingerprint(match.Model, match.Version, match.Artifact)
+		if !ok {
+			continue
+		}
+		found, err := fingerprint.Refine(ctx, m, reg, fp, opt)
+		if err != nil {
+			return nil, err
+		}
+		again = again || found
+	}
+	if !again {
+		return matches, nil
+	}
+	return db.Match(ctx, fp)
 }
 
 // candidate is a registered model that matches, with its fingerprint.

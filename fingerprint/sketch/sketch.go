@@ -35,6 +35,15 @@ type Tensor struct {
 	Aligned    []Row     // by rank of the keyed hash, at most AlignedRows
 	Content    []Row     // by falling norm, at most ContentRows
 	Columns    []Row     // aligned sample of the other axis; suspects only, never encoded
+	Segments   []Segment // rows read again with a candidate in mind; never encoded
 	Groups     int       // of Sum: 4, 2, or 1
 	Sum        []float32 // layer T: Groups x Buckets
+}
+
+// Segment is the sample of a registered tensor looked up inside a larger or
+// smaller suspect: its row i is row i+Offset of the suspect.
+type Segment struct {
+	Registered int   // tensor of the registered model that was looked for
+	Offset     int64 // negative where the suspect is a part from the middle
+	Rows       []Row // Index counts as in the registered tensor
 }
