@@ -158,8 +158,8 @@ func between(w api.Word, c api.Coverage) string {
 func (c *compared) print(env *cli.Env, everything bool) {
 	w, s := env.Stdout, cli.Style{Colour: cli.ColourFor(env, env.Stdout)}
 	for i, x := range []side{c.A, c.B} {
-		fmt.Fprintf(w, "%s  %s\n   %s, %s, %s, %s parameters\n", s.Bold(string(rune('A'+i))), cli.PrintableLine(x.Path), cli.PrintableLine(x.Format),
-			cli.Bytes(x.Size), cli.Plural(x.Tensors, "tensor", "tensors"), cli.Count(x.Parameters))
+		fmt.Fprintf(w, "%s  %s\n   %s, %s, %s, %s\n", s.Bold(string(rune('A'+i))), cli.PrintableLine(x.Path), cli.PrintableLine(x.Format),
+			cli.Bytes(x.Size), cli.Plural(x.Tensors, "tensor", "tensors"), parameters(x.Parameters))
 	}
 	fmt.Fprintf(w, "\n%s  %s\n", paint(s, c.Verdict), c.Sentence)
 	if c.Verdict.IsHit() {

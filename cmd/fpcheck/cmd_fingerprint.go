@@ -85,8 +85,8 @@ func printFingerprint(ctx context.Context, env *cli.Env, c *common, path, output
 
 func (p *printed) print(env *cli.Env) {
 	w, s := env.Stdout, cli.Style{Colour: cli.ColourFor(env, env.Stdout)}
-	fmt.Fprintf(w, "%s\n  %s, %s: %s, %s parameters, %s\n", s.Bold(cli.PrintableLine(p.Path)), cli.PrintableLine(p.Format), cli.Bytes(p.Size),
-		cli.Plural(p.Tensors, "tensor", "tensors"), cli.Count(p.Parameters), cli.Plural(p.Chunks, "chunk", "chunks"))
+	fmt.Fprintf(w, "%s\n  %s, %s: %s, %s, %s\n", s.Bold(cli.PrintableLine(p.Path)), cli.PrintableLine(p.Format), cli.Bytes(p.Size),
+		cli.Plural(p.Tensors, "tensor", "tensors"), parameters(p.Parameters), cli.Plural(p.Chunks, "chunk", "chunks"))
 	fmt.Fprintf(w, "  blake3   %s\n  sha256   %s\n", p.Digests.BLAKE3, p.Digests.SHA256)
 	if p.Digests.Content != "" {
 		fmt.Fprintf(w, "  content  %s\n", p.Digests.Content)

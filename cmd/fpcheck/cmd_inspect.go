@@ -195,8 +195,8 @@ func (in *inspection) print(env *cli.Env, everything bool) {
 	if in.Variant != "" {
 		format += " (" + in.Variant + ")"
 	}
-	fmt.Fprintf(w, "%s\n  %s, %s: %s, %s parameters in %s\n", s.Bold(cli.PrintableLine(in.Path)), cli.PrintableLine(format),
-		cli.Bytes(in.Size), cli.Plural(in.Totals.Tensors, "tensor", "tensors"), cli.Count(in.Totals.Parameters), cli.Bytes(in.Totals.Bytes))
+	fmt.Fprintf(w, "%s\n  %s, %s: %s, %s in %s\n", s.Bold(cli.PrintableLine(in.Path)), cli.PrintableLine(format),
+		cli.Bytes(in.Size), cli.Plural(in.Totals.Tensors, "tensor", "tensors"), parameters(in.Totals.Parameters), cli.Bytes(in.Totals.Bytes))
 	if len(in.Tensors) > 0 {
 		fmt.Fprintln(w)
 		in.tensorTable(everything).Print(w, s)

@@ -147,8 +147,8 @@ func (a *adder) report(env *cli.Env, db *index.DB, path string) error {
 			}
 			continue
 		}
-		fmt.Fprintf(env.Stdout, "registered %s %s (%s): %s, %s, %s parameters\n", cli.PrintableLine(e.Model), cli.PrintableLine(e.Version),
-			e.Kind, cli.PrintableLine(e.Artifact), cli.Plural(e.Tensors, "tensor", "tensors"), cli.Count(e.Parameters))
+		fmt.Fprintf(env.Stdout, "registered %s %s (%s): %s, %s, %s\n", cli.PrintableLine(e.Model), cli.PrintableLine(e.Version),
+			e.Kind, cli.PrintableLine(e.Artifact), cli.Plural(e.Tensors, "tensor", "tensors"), parameters(e.Parameters))
 	}
 	if !env.JSON {
 		info, err := os.Stat(path)

@@ -180,3 +180,10 @@ func plainError(err error) error {
 	}
 	return err
 }
+
+func parameters(n int64) string {
+	if n == 1 {
+		return "1 parameter"
+	}
+	return cli.Count(n) + " parameters"
+}

@@ -12,6 +12,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"sort"
 	"strings"
 	"syscall"
@@ -102,7 +103,11 @@ func (p *Program) Run(ctx context.Context, env *Env, args []string) int {
 		return ExitOK
 	}
 	cmd, rest := p.find(args)
+	if cmd == nil && p.Default != "" {
+		cmd, rest = p.find(append([]string{p.Default}, args...))
+	}
 	if cmd == nil {
+		env.JSON = slices.Contains(args, "--json")
 		return p.fail(env, nil, Usagef("%.100q is no command of %s", args[0], p.Name))
 	}
 	return p.runCommand(ctx, env, cmd, rest)
@@ -113,15 +118,16 @@ func (p *Program) runCommand(ctx context.Context, env *Env, cmd *Command, args [
 	fs.SetOutput(io.Discard)
 	fs.BoolVar(&env.JSON, "json", false, "print JSON, one object a line; errors too, on stderr")
 	run := cmd.Flags(fs)
-	args, err := parseInterleaved(fs, args)
+	operands, err := parseInterleaved(fs, args)
 	if errors.Is(err, flag.ErrHelp) {
 		fmt.Fprint(env.Stdout, p.commandUsage(cmd, fs))
 		return ExitOK
 	}
 	if err != nil {
+		env.JSON = env.JSON || slices.Contains(args, "--json")
 		return p.fail(env, cmd, Usagef("%v", err))
 	}
-	if err := run(ctx, env, args); err != nil {
+	if err := run(ctx, env, operands); err != nil {
 		return p.fail(env, cmd, err)
 	}
 	return env.Exit
@@ -151,28 +157,14 @@ func (p *Program) find(args []string) (*Command, []string) {
 	best, words := -1, 0
 	for i := range p.Commands {
 		name := strings.Fields(p.Commands[i].Name)
-		if len(name) > words && len(args) >= len(name) && equal(name, args[:len(name)]) {
+		if len(name) > words && len(args) >= len(name) && slices.Equal(name, args[:len(name)]) {
 			best, words = i, len(name)
 		}
 	}
 	if best >= 0 {
 		return &p.Commands[best], args[words:]
 	}
-	for i := range p.Commands {
-		if p.Default != "" && p.Commands[i].Name == p.Default {
-			return &p.Commands[i], args
-		}
-	}
 	return nil, nil
-}
-
-func equal(a, b []string) bool {
-	for i := range a {
-		if a[i] != b[i] {
-			return false
-		}
-	}
-	return true
 }
 
 // fail prints err and returns the exit code for it.
