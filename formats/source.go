@@ -25,6 +25,14 @@ type Siblings interface {
 	OpenSibling(name string) (Source, error)
 }
 
+// Lister is the optional ability of a Source to name the files of its own folder,
+// where a format has parts that only their names tell apart (GGUF splits).
+type Lister interface {
+	// SiblingNames returns the names of at most max entries of the folder, in no
+	// order. They are hostile, and OpenSibling decides about each.
+	SiblingNames(max int) ([]string, error)
+}
+
 // ErrNoSiblings is returned where a Source cannot reach the files beside it.
 var ErrNoSiblings = errors.New("the files beside this one cannot be reached")
 

@@ -3,6 +3,7 @@ package all
 
 import (
 	"weightwarden/formats"
+	"weightwarden/formats/gguf"
 	"weightwarden/formats/safetensors"
 )
 
@@ -11,6 +12,7 @@ func Decoders() formats.Decoders {
 	return formats.Decoders{
 		Formats: []formats.Decoder{
 			safetensors.Decoder{},
+			gguf.Decoder{},
 		},
 		Containers: []formats.Container{},
 	}

@@ -3,6 +3,7 @@ package file
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -102,6 +103,22 @@ func (f *File) OpenSibling(name string) (formats.Source, error) {
 	}
 	f.siblings[name] = s
 	return s, nil
+}
+
+// SiblingNames implements formats.Lister.
+func (f *File) SiblingNames(max int) ([]string, error) {
+	if f.root == nil {
+		return nil, formats.ErrNoSiblings
+	}
+	dir, err := f.root.Open(".")
+	if err != nil {
+		return nil, err
+	}
+	names, err := dir.Readdirnames(max)
+	if errors.Is(err, io.EOF) {
+		err = nil // an empty folder: the file itself is gone
+	}
+	return names, errors.Join(err, dir.Close())
 }
 
 // openBelow looks at every part of name before it opens the last one, and then

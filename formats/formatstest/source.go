@@ -3,6 +3,8 @@ package formatstest
 import (
 	"io"
 	"io/fs"
+	"maps"
+	"slices"
 
 	"weightwarden/formats"
 )
@@ -27,6 +29,12 @@ func (s folderSource) OpenSibling(name string) (formats.Source, error) {
 		return nil, fs.ErrNotExist
 	}
 	return folderSource{BytesSource: b, dir: s.dir}, nil
+}
+
+// SiblingNames implements formats.Lister.
+func (s folderSource) SiblingNames(max int) ([]string, error) {
+	names := slices.Sorted(maps.Keys(s.dir))
+	return names[:min(max, len(names))], nil
 }
 
 // Sparse is a Source of any size whose first bytes are Head and last bytes Tail,
@@ -86,6 +94,14 @@ func (c counter) OpenSibling(name string) (formats.Source, error) {
 	}
 	*c.left += budget(s.Size())
 	return counter{s, c.left, c.over}, nil
+}
+
+// SiblingNames implements formats.Lister.
+func (c counter) SiblingNames(max int) ([]string, error) {
+	if l, ok := c.Source.(formats.Lister); ok {
+		return l.SiblingNames(max)
+	}
+	return nil, formats.ErrNoSiblings
 }
 
 func budget(size int64) int64 { return 256*size + 4<<20 }

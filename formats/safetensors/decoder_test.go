@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -14,6 +15,7 @@ import (
 
 	"weightwarden/formats"
 	"weightwarden/formats/formatstest"
+	"weightwarden/internal/fixtures"
 )
 
 func everyDType() []formatstest.Array {
@@ -38,6 +40,13 @@ func corpus() []formatstest.Case {
 func TestConformance(t *testing.T) { formatstest.Run(t, Decoder{}, corpus()) }
 
 func FuzzDecoder(f *testing.F) { formatstest.Fuzz(f, Decoder{}, corpus()) }
+
+func TestReadsWhatTheReferenceReads(t *testing.T) {
+	paths := append(fixtures.Glob(t, "models/*.safetensors"), fixtures.Glob(t, "fixtures/safetensors/*.safetensors")...)
+	for _, path := range paths {
+		t.Run(filepath.Base(path), func(t *testing.T) { formatstest.Expect(t, Decoder{}, path) })
+	}
+}
 
 func TestEveryDType(t *testing.T) {
 	arrays := everyDType()

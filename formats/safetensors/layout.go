@@ -2,7 +2,6 @@ package safetensors
 
 import (
 	"cmp"
-	"hash/maphash"
 	"slices"
 
 	"weightwarden/formats"
@@ -57,7 +56,9 @@ func (h *header) finish(whole bool) {
 	if !slices.IsSortedFunc(ts, byOffset) {
 		slices.SortStableFunc(ts, byOffset)
 	}
-	h.duplicates()
+	for _, i := range formats.Duplicates(ts) {
+		h.find("duplicate", formats.Warning, ts[i].Data.Offset, "tensor %.200q stands in the header more than once", ts[i].Name)
+	}
 	h.holes(whole)
 	for i := range ts {
 		if ts[i].Clip() {
@@ -78,37 +79,6 @@ func (h *header) finish(whole bool) {
 	}
 	if h.in.BadText > 0 {
 		h.find("text", formats.Warning, -1, "%d strings are no valid UTF-8: other readers may see other names", h.in.BadText)
-	}
-}
-
-// duplicates reports names that stand in the header more than once. Readers keep
-// one of them, not always the same; here all are kept. Hashes are sorted instead
-// of a set of names, which would take several times the memory.
-func (h *header) duplicates() {
-	ts := h.model.Tensors
-	seed := maphash.MakeSeed()
-	sums := make([]uint64, len(ts))
-	for i := range ts {
-		sums[i] = maphash.String(seed, ts[i].Name)
-	}
-	slices.Sort(sums)
-	again := map[uint64]bool{}
-	for i := 1; i < len(sums); i++ {
-		if sums[i] == sums[i-1] {
-			again[sums[i]] = true
-		}
-	}
-	if len(again) == 0 {
-		return
-	}
-	seen := map[string]bool{}
-	for i := range ts {
-		if name := ts[i].Name; again[maphash.String(seed, name)] {
-			if seen[name] {
-				h.find("duplicate", formats.Warning, ts[i].Data.Offset, "tensor %.200q stands in the header more than once", name)
-			}
-			seen[name] = true
-		}
 	}
 }
 

@@ -1,0 +1,79 @@
+package formatstest
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"io"
+	"os"
+	"slices"
+	"testing"
+
+	"weightwarden/formats"
+	"weightwarden/formats/file"
+)
+
+// expected is one entry of a NAME.expect.json of testdata, which the format's
+// reference library wrote.
+type expected struct {
+	Name   string
+	DType  string
+	Shape  []int64
+	SHA256 string
+}
+
+// Expect decodes the file at path and compares every tensor (name, dtype, shape
+// and the digest of its logical bytes) with what the reference library read.
+func Expect(t *testing.T, dec formats.Decoder, path string) {
+	t.Helper()
+	text, err := os.ReadFile(path + ".expect.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want []expected
+	if err := json.Unmarshal(text, &want); err != nil || len(want) == 0 {
+		t.Fatalf("%d tensors expected, error %v", len(want), err)
+	}
+	src, err := file.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer src.Close()
+	m, err := dec.Decode(context.Background(), src, formats.Limits{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := Digests(t, m)
+	slices.SortFunc(want, func(a, b expected) int { return cmp.Compare(a.Name, b.Name) })
+	for i := range min(len(got), len(want)) {
+		if got[i].Name != want[i].Name || got[i].DType != want[i].DType || got[i].SHA256 != want[i].SHA256 ||
+			!slices.Equal(got[i].Shape, want[i].Shape) {
+			t.Errorf("tensor %d is %+v, want %+v", i, got[i], want[i])
+		}
+	}
+	if len(got) != len(want) {
+		t.Errorf("%d tensors, want %d", len(got), len(want))
+	}
+}
+
+// Digests lists a model's tensors by name with the SHA-256 of their bytes.
+func Digests(tb testing.TB, m *formats.Model) []expected {
+	tb.Helper()
+	var out []expected
+	for i := range m.Tensors {
+		t := &m.Tensors[i]
+		h := sha256.New()
+		r, err := t.Reader()
+		if err == nil {
+			_, err = io.Copy(h, r)
+		}
+		if err != nil {
+			tb.Errorf("tensor %q: %v", t.Name, err)
+		}
+		out = append(out, expected{t.Name, t.DType.String(), t.Shape, hex.EncodeToString(h.Sum(nil))})
+	}
+	slices.SortFunc(out, func(a, b expected) int { return cmp.Compare(a.Name, b.Name) })
+	return out
+}
