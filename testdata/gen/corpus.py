@@ -17,6 +17,11 @@ def python_sources():
     return read(sorted(STDLIB.glob("*.py")))
 
 
+def python_packages():
+    """The packages one level down (asyncio, email, json ...): other text, same kind."""
+    return read(sorted(STDLIB.glob("*/*.py"))[:400])
+
+
 def licences():
     """The licence texts of Debian's base-files."""
     return read(sorted(f for f in LICENCES.iterdir() if f.is_file() and not f.is_symlink()))

@@ -17,11 +17,15 @@ DTYPES = {
 }
 
 
+FLOAT8 = [getattr(torch, n) for n in dir(torch) if n.startswith("float8_")]
+
+
 def tensor_bytes(t):
     """Little-endian row-major bytes of a torch tensor of any type or stride."""
     t = t.detach().contiguous()
-    if t.dtype == torch.bfloat16:
-        t = t.view(torch.int16)
+    same_size = {torch.bfloat16: torch.int16, **{d: torch.uint8 for d in FLOAT8}}
+    if t.dtype in same_size:  # numpy has no such types
+        t = t.view(same_size[t.dtype])
     return t.numpy().tobytes()
 
 
@@ -103,14 +107,14 @@ PLAIN_GGML = {_T.F64, _T.F32, _T.F16, _T.BF16, _T.I8, _T.I16, _T.I32, _T.I64}
 def onnx(model, path, **options):
     """torch.onnx.export; without constant folding every weight stays as it is."""
     import onnx as onnx_py
-    from onnx import numpy_helper
 
     model.eval()
     tokens = torch.zeros((1, model.cfg.context), dtype=torch.int64)
     torch.onnx.export(model, tokens, str(path), input_names=["tokens"], output_names=["logits"],
                       opset_version=14, do_constant_folding=False, **options)
     graph = onnx_py.load(str(path)).graph
-    expect(path, [onnx_entry(i.name, i) for i in graph.initializer])
+    constants = [(n.output[0], a.t) for n in graph.node if n.op_type == "Constant" for a in n.attribute if a.name == "value"]
+    expect(path, [onnx_entry(i.name, i) for i in graph.initializer] + [onnx_entry(n, t) for n, t in constants])
 
 
 def onnx_entry(name, proto):

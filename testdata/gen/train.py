@@ -15,7 +15,7 @@ def train(model, data, steps, order_seed, lr=3e-3, batch=16, decay=0.1, params=N
     params = list(model.parameters()) if params is None else params
     opt = torch.optim.AdamW(params, lr=lr, betas=(0.9, 0.95), weight_decay=decay)
     stream = corpus.batches(data, model.cfg.context, batch, order_seed)
-    warm, losses, start = min(50, steps // 10 + 1), [], time.time()
+    warm, losses, start = min(50, steps // 10 + 1), [], time.monotonic()
     for step in range(steps):
         ratio = min((step + 1) / warm, 0.5 * (1 + math.cos(math.pi * step / steps)) + 0.02)
         for group in opt.param_groups:
@@ -28,7 +28,7 @@ def train(model, data, steps, order_seed, lr=3e-3, batch=16, decay=0.1, params=N
         opt.step()
         losses.append(loss.item())
         if step % 50 == 0:
-            print(f"{label} step {step} loss {losses[-1]:.3f} {time.time() - start:.0f}s", flush=True)
+            print(f"{label} step {step} loss {losses[-1]:.3f} {time.monotonic() - start:.0f}s", flush=True)
     return sum(losses[-20:]) / len(losses[-20:])
 
 
@@ -41,3 +41,9 @@ def evaluate(model, data, rounds=10):
         x, y = next(stream)
         total += F.cross_entropy(model(x).flatten(0, 1), y.flatten()).item()
     return total / rounds
+
+
+def moved(child, parent):
+    """Distance from the parent in parts of the parent's norm."""
+    delta = sum((child[k].double() - parent[k].double()).pow(2).sum() for k in parent)
+    return float((delta / sum(parent[k].double().pow(2).sum() for k in parent)).sqrt())
