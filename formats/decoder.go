@@ -67,6 +67,7 @@ type Decoders struct {
 // failed; the caller then still has the bytes.
 func (d Decoders) Decode(ctx context.Context, src Source, limits Limits) (*Model, error) {
 	limits = limits.OrDefault()
+	ctx = WithSpool(ctx, SpoolOf(ctx, limits))
 	return d.decode(ctx, src, limits, limits.Depth)
 }
 
@@ -153,6 +154,11 @@ func (d Decoders) openContainer(ctx context.Context, c Container, src Source, li
 		m, err := d.decode(ctx, f.Source, limits, depth-1)
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
+		}
+		if n, ok := f.Source.(Noticer); ok {
+			for _, f := range n.Findings() {
+				out.AddFinding(limits.Findings, f)
+			}
 		}
 		if err != nil {
 			if !errors.Is(err, ErrNotRecognized) {

@@ -52,12 +52,47 @@ func Section(src Source, offset, length int64) (Source, error) {
 	if offset < 0 || length < 0 || offset > src.Size() || length > src.Size()-offset {
 		return nil, fmt.Errorf("section %d+%d outside of %d bytes", offset, length, src.Size())
 	}
-	return section{io.NewSectionReader(src, offset, length)}, nil
+	if s, ok := src.(*section); ok {
+		src, offset = s.src, s.offset+offset
+	}
+	return &section{src, offset, length}, nil
 }
 
-type section struct{ *io.SectionReader }
+type section struct {
+	src            Source
+	offset, length int64
+}
 
-func (s section) Size() int64 { return s.SectionReader.Size() }
+// Size implements Source.
+func (s *section) Size() int64 { return s.length }
+
+// ReadAt implements io.ReaderAt.
+func (s *section) ReadAt(p []byte, off int64) (int, error) {
+	if off < 0 || off >= s.length {
+		if off < 0 {
+			return 0, errors.New("negative offset")
+		}
+		return 0, io.EOF
+	}
+	if left := s.length - off; int64(len(p)) > left {
+		n, err := s.src.ReadAt(p[:left], s.offset+off)
+		if err == nil {
+			err = io.EOF
+		}
+		return n, err
+	}
+	return s.src.ReadAt(p, s.offset+off)
+}
+
+// Base returns the Source that a section is part of, and where it starts there.
+func (s *section) Base() (Source, int64) { return s.src, s.offset }
+
+// Based is the optional ability of a Source that is a part of another one, byte
+// for byte: a section, a stored member of an archive.
+type Based interface {
+	// Base returns the other Source and the offset of the first byte in it.
+	Base() (Source, int64)
+}
 
 // BytesSource is a Source over bytes in memory.
 type BytesSource []byte

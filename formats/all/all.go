@@ -3,7 +3,10 @@ package all
 
 import (
 	"weightwarden/formats"
+	"weightwarden/formats/archive/tar"
+	"weightwarden/formats/archive/zip"
 	"weightwarden/formats/gguf"
+	"weightwarden/formats/pytorch"
 	"weightwarden/formats/safetensors"
 )
 
@@ -13,7 +16,11 @@ func Decoders() formats.Decoders {
 		Formats: []formats.Decoder{
 			safetensors.Decoder{},
 			gguf.Decoder{},
+			pytorch.Decoder{},
 		},
-		Containers: []formats.Container{},
+		Containers: []formats.Container{
+			tar.Container{},
+			zip.Container{},
+		},
 	}
 }
