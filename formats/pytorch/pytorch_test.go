@@ -8,10 +8,12 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"weightwarden/formats"
+	"weightwarden/formats/formatstest"
 	"weightwarden/formats/pytorch"
 	"weightwarden/internal/fixtures"
 )
@@ -105,3 +107,29 @@ func equalShape(a, b []int64) bool {
 	}
 	return true
 }
+
+// corpus is real files of every variant.
+func corpus(tb testing.TB) []formatstest.Case {
+	var cases []formatstest.Case
+	for name, tensors := range map[string]int{"t113_bare_tensor_zip.pt": 1, "t113_odd_zip.pt": 0, "t113_odd_legacy.pt": 0,
+		"t113_ordered_legacy.pt": 0} {
+		data, err := os.ReadFile(fixtures.Path(tb, "fixtures", "pytorch", name))
+		if err != nil {
+			tb.Fatal(err)
+		}
+		if tensors == 0 {
+			m, err := pytorch.Decoder{}.Decode(context.Background(), formats.BytesSource(data), formats.Limits{})
+			if err != nil {
+				tb.Fatal(err)
+			}
+			tensors = len(m.Tensors)
+		}
+		cases = append(cases, formatstest.Case{Name: name, Data: data, Header: 200, Tensors: tensors})
+	}
+	slices.SortFunc(cases, func(a, b formatstest.Case) int { return strings.Compare(a.Name, b.Name) })
+	return cases
+}
+
+func TestConformance(t *testing.T) { formatstest.Run(t, pytorch.Decoder{}, corpus(t)) }
+
+func FuzzDecode(f *testing.F) { formatstest.Fuzz(f, pytorch.Decoder{}, corpus(f)) }

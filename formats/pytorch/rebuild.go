@@ -32,6 +32,9 @@ func (w *walker) call(c *pickle.Call, at *trail) {
 		return
 	}
 	if !w.first(c) {
+		if t, ok := unwrap(c); ok { // a tied parameter
+			w.call(t, at)
+		}
 		return
 	}
 	if named {
@@ -48,6 +51,22 @@ func (w *walker) call(c *pickle.Call, at *trail) {
 		}
 	}
 	w.push(append(argTasks(c, at), stateTasks(c, at)...))
+}
+
+// unwrap returns the tensor inside of a parameter. Wrappers around wrappers are
+// followed a few times only: a long chain under many names would take for ever.
+func unwrap(c *pickle.Call) (*pickle.Call, bool) {
+	for range 4 {
+		inner, ok := c.Arg(0).(*pickle.Call)
+		if !ok {
+			return nil, false
+		}
+		if makesTensor(inner) {
+			return inner, true
+		}
+		c = inner
+	}
+	return nil, false
 }
 
 // argTasks walks arguments: the first that may hold a tensor goes by the name of
@@ -288,11 +307,14 @@ func place(t *formats.Tensor, st *storage, offset int64, strides []int64, n int6
 	width := bits / 8
 	low, high, ok := span(t.Shape, strides)
 	have := st.length / width
-	if !ok || low < -offset || offset >= have || high >= have-offset {
-		return formats.Errorf(id, "storage", -1, formats.ErrTruncated, "elements %d%+d to %d%+d of a storage of %d", offset, low, offset, high, have)
+	if low < 0 { // PyTorch has no negative strides
+		return formats.Errorf(id, "stride", -1, formats.ErrMalformed, "negative strides %d", strides)
+	}
+	if !ok || offset >= have || high >= have-offset {
+		return formats.Errorf(id, "storage", -1, formats.ErrTruncated, "elements %d to %d%+d of a storage of %d", offset, offset, high, have)
 	}
 	t.Data.Offset += offset * width
-	t.Data.Length = (high - low + 1) * width
+	t.Data.Length = (high + 1) * width
 	if !contiguous(t.Shape, strides) {
 		t.Data.Strides = strides
 	}

@@ -231,7 +231,11 @@ func (w *walker) scalar(v pickle.Value, at *trail) {
 		return
 	}
 	w.scalars++
-	w.model.Metadata = append(w.model.Metadata, formats.KeyValue{Key: at.name(w.limits.NameBytes), Value: text})
+	w.keyValue(at.name(w.limits.NameBytes), text)
+}
+
+func (w *walker) keyValue(key, value string) {
+	w.model.Metadata = append(w.model.Metadata, formats.KeyValue{Key: formats.Cut(key, w.limits.NameBytes), Value: formats.Cut(value, w.limits.NameBytes)})
 }
 
 // add appends a tensor unless a limit is reached.

@@ -187,7 +187,7 @@ func (z *zipFile) rest(ctx context.Context) {
 		switch base {
 		case "version", "byteorder", ".format_version", ".storage_alignment", "serialization_id":
 			if v := z.text(ctx, strings.TrimSuffix(dir, "/"), base); v != "" && z.byName[name] == i {
-				z.w.model.Metadata = append(z.w.model.Metadata, formats.KeyValue{Key: base, Value: v})
+				z.w.keyValue(base, v)
 			}
 		}
 		if z.used[i] || e.Dir() || e.Data < 0 {

@@ -119,7 +119,7 @@ func (c *crcReader) Read(p []byte) (int, error) {
 func (a *Archive) check(ctx context.Context) {
 	a.duplicates()
 	budget := int64(crcTotal)
-	buf := make([]byte, crcMember)
+	var buf []byte
 	for i := range a.Entries {
 		e := &a.Entries[i]
 		if e.Method != Stored || e.Data < 0 || e.Packed > crcMember || e.Packed != e.Size || e.CRC32 == 0 {
@@ -127,6 +127,9 @@ func (a *Archive) check(ctx context.Context) {
 		}
 		if budget -= e.Packed; budget < 0 || ctx.Err() != nil {
 			return
+		}
+		if int64(cap(buf)) < e.Packed {
+			buf = make([]byte, e.Packed)
 		}
 		if b := buf[:e.Packed]; formats.ReadFull(a.src, b, e.Data) == nil && crc32.ChecksumIEEE(b) != e.CRC32 {
 			a.note("zip.crc", formats.Warning, e.Data, "the checksum of member %.200q is wrong", e.Name)

@@ -30,6 +30,7 @@ type Archive struct {
 	limits   formats.Limits
 	// directories are the stretches of central directories and end records.
 	directories []span
+	scratch     []byte // window of find
 }
 
 // Read lists the members of src. What contradicts itself is a finding; it fails

@@ -146,7 +146,10 @@ func (a *Archive) measure(ctx context.Context, e *Entry, to int64) error {
 // and that match accepts; match gets 16 bytes, zeros behind the end of the file.
 func (a *Archive) find(ctx context.Context, from, to int64, match func(int64, []byte) bool) (int64, error) {
 	const look = 16
-	buf := make([]byte, min(scanBytes, max(to-from, 0))+look)
+	if n := int(min(scanBytes, max(to-from, 0))) + look; cap(a.scratch) < n {
+		a.scratch = make([]byte, n)
+	}
+	buf := a.scratch
 	for from < to {
 		if err := ctx.Err(); err != nil {
 			return -1, err
