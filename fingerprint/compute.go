@@ -37,7 +37,13 @@ func Compute(ctx context.Context, src formats.Source, m *formats.Model, opt Opti
 			return nil, err
 		}
 	}
-	return c.finish(), nil
+	fp := c.finish()
+	if opt.Register && !opt.Quick {
+		if err := AddInvariants(ctx, m, fp); err != nil {
+			return nil, err
+		}
+	}
+	return fp, nil
 }
 
 // computer is the state of one Compute.

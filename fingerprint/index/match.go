@@ -75,10 +75,44 @@ func (db *DB) MatchFile(ctx context.Context, fp *fingerprint.Fingerprint, m *for
 		}
 		again = again || found
 	}
-	if !again {
+	if again {
+		return db.Match(ctx, fp)
+	}
+	if len(matches) > 0 || opt.Quick {
 		return matches, nil
 	}
-	return db.Match(ctx, fp)
+	if err := fingerprint.AddInvariants(ctx, m, fp); err != nil {
+		return nil, err
+	}
+	return db.matchInvariants(ctx, fp)
+}
+
+// matchInvariants compares layer I with every registered model that has one:
+// the numbers are few.
+func (db *DB) matchInvariants(ctx context.Context, fp *fingerprint.Fingerprint) ([]fingerprint.Match, error) {
+	if len(fp.Layers) == 0 {
+		return nil, nil
+	}
+	var out []fingerprint.Match
+	var failed error
+	db.each(func(r ref, e *Entry) {
+		if failed != nil || ctx.Err() != nil {
+			return
+		}
+		reg, err := db.segments[r.segment].fingerprint(r.entry)
+		if err != nil {
+			failed = err
+			return
+		}
+		if len(reg.Layers) == 0 {
+			return
+		}
+		if c := fingerprint.CompareInvariants(reg, fp); c.Relation == fingerprint.Reparameterised {
+			out = append(out, fingerprint.Match{Model: e.Model, Version: e.Version, Kind: e.Kind, Artifact: e.Artifact, Comparison: *c})
+		}
+	})
+	slices.SortStableFunc(out, func(a, b fingerprint.Match) int { return cmp.Compare(a.LogP, b.LogP) })
+	return out, cmp.Or(failed, ctx.Err())
 }
 
 // candidate is a registered model that matches, with its fingerprint.
