@@ -40,7 +40,7 @@ type Judge struct {
 	Key      *fingerprint.Key // nil: the public key
 	Limits   formats.Limits   // zero: the defaults
 	Jobs     int              // cores for one file, 0 for all
-	// FileDigests adds the digests of the whole file to every verdict; without it
+	// FileDigests adds the digests of the whole file to every full verdict; without it
 	// only hits get them, at the price of one more read.
 	FileDigests bool
 	// Progress is told of bytes read; nil for none.
@@ -129,6 +129,9 @@ func findings(m *formats.Model, decoding error, size int64) []api.Finding {
 	case decoding == nil || errors.Is(decoding, formats.ErrNotRecognized):
 		out = append(out, api.Finding{Code: "format.unknown", Severity: string(formats.Info), Offset: -1,
 			Text: "no decoder reads this file: only exact copies of registered weights can be found in it"})
+	case errorOffset(decoding) == noOffset:
+		out = append(out, api.Finding{Code: "file.unreadable", Severity: string(formats.Unread), Offset: -1,
+			Text: "the file cannot be read in whole: " + decoding.Error()})
 	default:
 		out = append(out, api.Finding{Code: "format.unreadable", Severity: string(formats.Unread), Offset: errorOffset(decoding),
 			Text: "the file looks like a model but cannot be read as one: " + decoding.Error()})
@@ -136,12 +139,15 @@ func findings(m *formats.Model, decoding error, size int64) []api.Finding {
 	return out
 }
 
+// noOffset means an error that is not a decoder's.
+const noOffset = -2
+
 func errorOffset(err error) int64 {
 	var e *formats.Error
 	if errors.As(err, &e) {
-		return e.Offset
+		return max(e.Offset, -1)
 	}
-	return -1
+	return noOffset
 }
 
 // Unread reports whether something that could hide weights was not read.
@@ -174,13 +180,18 @@ func (j *Judge) Verdict(ctx context.Context, s *Subject, src formats.Source) (*a
 	}
 	v := s.verdict(matches, j.Matcher)
 	v.Registry = j.Registry
-	if src != nil && (v.Verdict.IsHit() || j.FileDigests) {
+	if src != nil && !s.Quick && (v.Verdict.IsHit() || j.FileDigests) {
 		d, err := fingerprint.DigestFile(ctx, src, j.Progress)
-		if err != nil {
-			return nil, err
+		switch {
+		case ctx.Err() != nil:
+			return nil, ctx.Err()
+		case err != nil: // the verdict stands without
+			v.Findings = append(v.Findings, api.Finding{Code: "digests.unread", Severity: string(formats.Warning), Offset: -1,
+				Text: "the digests of the whole file could not be computed: " + err.Error()})
+		default:
+			v.BytesRead += src.Size()
+			v.Digests = digests(s, d)
 		}
-		v.BytesRead += src.Size()
-		v.Digests = digests(s, d)
 	}
 	v.Seconds = time.Since(s.started).Seconds()
 	return v, nil
