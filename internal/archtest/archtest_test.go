@@ -3,6 +3,9 @@ package archtest
 import (
 	"go/ast"
 	"go/token"
+	"os"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -262,6 +265,29 @@ func TestFunctionsStayReadable(t *testing.T) {
 			}
 			if n := f.Set.Position(fn.End()).Line - f.Set.Position(fn.Pos()).Line; n > most {
 				t.Errorf("%s: %s has %d lines, %d is the most", f.Position(fn), fn.Name.Name, n, most)
+			}
+		}
+	}
+}
+
+// inBackticks matches a path of the repository in a document.
+var inBackticks = regexp.MustCompile("`((?:cmd|formats|fingerprint|agent|server|internal|docs|deploy|testdata|demo|\\.ci)/[A-Za-z0-9_.*/-]*)`")
+
+// TestDocsNameRealPaths keeps documents from naming what was moved or never made.
+func TestDocsNameRealPaths(t *testing.T) {
+	root := fixtures.Root(t)
+	docs, err := filepath.Glob(filepath.Join(root, "docs", "*.md"))
+	if err != nil || len(docs) == 0 {
+		t.Fatalf("no documents: %v", err)
+	}
+	for _, doc := range append(docs, filepath.Join(root, "README.md")) {
+		text, err := os.ReadFile(doc)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range inBackticks.FindAllSubmatch(text, -1) {
+			if found, err := filepath.Glob(filepath.Join(root, string(m[1]))); err != nil || len(found) == 0 {
+				t.Errorf("%s names %s, which does not exist", filepath.Base(doc), m[1])
 			}
 		}
 	}
