@@ -53,7 +53,7 @@ func (t *Table) Print(w io.Writer, s Style) {
 				b.WriteString("  ")
 			}
 		}
-		line := b.String()
+		line := strings.TrimRight(b.String(), " ")
 		if n == 0 {
 			line = s.Bold(line)
 		}
