@@ -339,8 +339,11 @@ func (w *worker) chunkPiece(p *plan, skip int64, out *Piece, tee func([]byte) er
 		return
 	}
 	plain := true
-	n, err := w.split.SplitTee(&ctxReader{w: w, r: r}, tee, func(b []byte) error {
-		ck := Chunk{Length: int64(len(b)), Key: w.chunkKey(b), Plain: chunk.Plain(b)}
+	n, err := w.split.SplitTee(&ctxReader{w: w, r: r}, tee, func(b []byte, sampled bool) error {
+		ck := Chunk{Length: int64(len(b)), Plain: chunk.Plain(b)}
+		if sampled || w.opt.Register || !w.opt.SampleChunks {
+			ck.Key = w.chunkKey(b)
+		}
 		plain = plain && ck.Plain
 		out.Chunks = append(out.Chunks, ck)
 		return nil

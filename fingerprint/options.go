@@ -7,6 +7,11 @@ type Options struct {
 	// Register makes a fingerprint for a registry: every chunk is hashed and the
 	// slower layers are included.
 	Register bool
+	// SampleChunks hashes only the chunks that their cut value selects, about one
+	// in eight: enough to know which model is there, not to prove identity, since
+	// digests of pieces, tensors and files stay zero where a chunk was not hashed.
+	// Register overrules it.
+	SampleChunks bool
 	// Quick reads headers and sampled rows only. Chunk layers are left out.
 	Quick bool
 	// FileDigests adds BLAKE3 and SHA-256 of the whole file (one more read).

@@ -65,7 +65,7 @@ func (r *rowFeed) decode(raw []byte) {
 	for len(raw) > 0 && r.fail == nil {
 		n := min(batch, len(raw)/r.rowBytes)
 		floats := r.w.floats[:n*int(r.cols)]
-		if r.fail = quant.Decode(r.dtype, floats, raw[:n*r.rowBytes]); r.fail != nil {
+		if r.fail = decodeValues(r.dtype, floats, raw[:n*r.rowBytes]); r.fail != nil {
 			return
 		}
 		for i := range n {

@@ -12,7 +12,9 @@
 package chunk
 
 import (
+	"encoding/binary"
 	"io"
+	"slices"
 
 	"weightwarden/fingerprint/internal/simd"
 )
@@ -39,17 +41,25 @@ func NewSplitter(rule Rule) *Splitter {
 	return &Splitter{rule: rule, buf: make([]byte, rule.Max+readAhead)}
 }
 
-// Split reads r to its end and calls emit for every chunk in order; the bytes are
-// valid during the call only. It returns the bytes read, and the error of r if
+// sampleOneIn is how many chunks there are for each one that Split calls sampled.
+const sampleOneIn = 8
+
+// Emit takes a chunk; its bytes are valid during the call only. One chunk in eight
+// is sampled, whichever file it is found in: those whose cut has a value in the
+// lowest eighth below the threshold. So is every chunk that no cut ended.
+type Emit func(data []byte, sampled bool) error
+
+// Split reads r to its end and calls emit for every chunk in order. It returns the bytes read, and the error of r if
 // there is one: what was read before it has been emitted.
-func (s *Splitter) Split(r io.Reader, emit func(chunk []byte) error) (int64, error) {
+func (s *Splitter) Split(r io.Reader, emit Emit) (int64, error) {
 	return s.SplitTee(r, nil, emit)
 }
 
 // SplitTee is Split that also shows every block of bytes, as read, to tee.
-func (s *Splitter) SplitTee(r io.Reader, tee func(block []byte) error, emit func(chunk []byte) error) (int64, error) {
+func (s *Splitter) SplitTee(r io.Reader, tee func(block []byte) error, emit Emit) (int64, error) {
 	var total int64
 	start, end := 0, 0 // unemitted bytes in buf
+	searched := 0      // of them, without a cut
 	for {
 		n, err := io.ReadFull(r, s.buf[end:min(len(s.buf), end+readAhead)])
 		if n > 0 && tee != nil {
@@ -61,14 +71,15 @@ func (s *Splitter) SplitTee(r io.Reader, tee func(block []byte) error, emit func
 		total += int64(n)
 		last := err != nil
 		for end-start > 0 {
-			cut := s.cut(s.buf[start:end], last)
+			cut, sampled := s.cut(s.buf[start:end], searched, last)
 			if cut == 0 {
+				searched = end - start
 				break
 			}
-			if eerr := emit(s.buf[start : start+cut]); eerr != nil {
+			if eerr := emit(s.buf[start:start+cut], sampled); eerr != nil {
 				return total, eerr
 			}
-			start += cut
+			start, searched = start+cut, 0
 		}
 		if last {
 			if err == io.EOF || err == io.ErrUnexpectedEOF {
@@ -83,22 +94,25 @@ func (s *Splitter) SplitTee(r io.Reader, tee func(block []byte) error, emit func
 	}
 }
 
-// cut returns the length of the first chunk of data, 0 where more bytes are
-// needed to know it.
-func (s *Splitter) cut(data []byte, last bool) int {
-	window := data[:min(len(data), s.rule.Max+4)]
-	if len(data) > s.rule.Min {
-		if p := simd.FindCut(window, s.rule.C1, s.rule.C2, s.rule.Threshold, s.rule.Min); p > 0 && p < s.rule.Max {
-			return p
+// cut returns the length of the first chunk of data and whether it is sampled; 0
+// where more bytes are needed to know. The first searched bytes hold no cut.
+func (s *Splitter) cut(data []byte, searched int, last bool) (length int, sampled bool) {
+	r := &s.rule
+	window := data[:min(len(data), r.Max+4)]
+	if len(data) > r.Min {
+		from := max(r.Min, searched-8) // the last positions searched lacked bytes
+		if p := simd.FindCut(window, r.C1, r.C2, r.Threshold, from); p > 0 && p < r.Max {
+			value := binary.LittleEndian.Uint32(data[p:])*r.C1 + binary.LittleEndian.Uint32(data[p+4:])*r.C2
+			return p, value < r.Threshold/sampleOneIn
 		}
 	}
 	switch {
-	case len(data) >= s.rule.Max+4:
-		return s.rule.Max
+	case len(data) >= r.Max+4:
+		return r.Max, true
 	case last:
-		return min(len(data), s.rule.Max)
+		return min(len(data), r.Max), true
 	}
-	return 0
+	return 0, false
 }
 
 // Plain reports whether data carries next to no information: a sample of its
@@ -119,6 +133,9 @@ func Plain(data []byte) bool {
 	}
 	if n == 0 {
 		return true
+	}
+	if slices.Max(seen[:]) <= n/2 {
+		return false // the entropy is at least -log2 of the largest share
 	}
 	return entropy(&seen, n) < 1
 }

@@ -21,7 +21,7 @@ type Builder struct {
 	// Columns of the other axis, whole, for transposed copies and for matrices
 	// whose rows are too short. columnAt are their numbers.
 	columnAt []int64
-	columns  [][]float32
+	columns  []float32 // row after row, len(columnAt) values each
 	formula  formulaTest
 	finite   int64
 }
@@ -61,10 +61,7 @@ func (m *Maker) byRank(count int64, n int) []int64 {
 }
 
 func (b *Builder) makeColumns() {
-	b.columns = make([][]float32, len(b.columnAt))
-	for i := range b.columns {
-		b.columns[i] = make([]float32, 0, b.rows)
-	}
+	b.columns = make([]float32, 0, b.rows*int64(len(b.columnAt)))
 }
 
 // start prepares for count rows of length elements.
@@ -89,8 +86,8 @@ func (b *Builder) start(count, length int64) {
 
 // Row takes row number i in; rows come in order, and every number once.
 func (b *Builder) Row(i int64, row []float32) {
-	for c, at := range b.columnAt {
-		b.columns[c] = append(b.columns[c], row[at])
+	for _, at := range b.columnAt {
+		b.columns = append(b.columns, row[at])
 	}
 	if !b.t.Transposed {
 		b.sketchRow(i, row)
@@ -129,12 +126,14 @@ func (b *Builder) sketchRow(i int64, row []float32) {
 		return
 	}
 	b.accumulate(row, mean, 3*sigma)
-	out := Row{Index: i, Norm: norm, Bits: signBits(b.acc[:b.t.Buckets])}
-	if rank >= 0 {
-		b.t.Aligned[rank] = out
-	}
-	if inContent {
-		b.insertContent(out)
+	if rank >= 0 || inContent {
+		out := Row{Index: i, Norm: norm, Bits: signBits(b.acc[:b.t.Buckets])}
+		if rank >= 0 {
+			b.t.Aligned[rank] = out
+		}
+		if inContent {
+			b.insertContent(out)
+		}
 	}
 	if inSum {
 		group := int(h>>1) & (b.t.Groups - 1)
@@ -217,26 +216,31 @@ func allZero(rows []Row) bool {
 
 // sketchColumnsAsRows sketches a matrix with short rows along its other axis.
 func (b *Builder) sketchColumnsAsRows() {
-	columns := b.columns
+	count, columns := len(b.columnAt), b.columns
 	b.columns, b.columnAt = nil, nil
 	b.start(b.cols, b.rows)
-	for i, c := range columns {
-		if int64(len(c)) == b.rows {
-			b.sketchRow(int64(i), c)
-		}
+	if int64(len(columns)) != b.rows*int64(count) {
+		return
+	}
+	column := make([]float32, b.rows)
+	for i := range count {
+		gather(column, columns, i, count)
+		b.sketchRow(int64(i), column)
 	}
 }
 
 // sketchColumns sketches the collected sample of columns as if they were rows of
 // the transposed matrix.
 func (b *Builder) sketchColumns() []Row {
-	n := int64(len(b.columns[0]))
-	if n < MinLength || n != b.rows {
+	n, count := b.rows, len(b.columnAt)
+	if n < MinLength || int64(len(b.columns)) != n*int64(count) {
 		return nil
 	}
 	signs := b.m.signsFor(int(n))
-	out := make([]Row, len(b.columns))
-	for i, c := range b.columns {
+	out := make([]Row, count)
+	c := make([]float32, n)
+	for i := range out {
+		gather(c, b.columns, i, count)
 		out[i].Index = b.columnAt[i]
 		mean, sigma, ok := moments(c)
 		if !ok {
@@ -249,6 +253,13 @@ func (b *Builder) sketchColumns() []Row {
 		out[i].Bits = sketchOne(c, signs, mean, 3*sigma, buckets(n))
 	}
 	return out
+}
+
+// gather takes column i out of rows of count values.
+func gather(column, rows []float32, i, count int) {
+	for r := range column {
+		column[r] = rows[r*count+i]
+	}
 }
 
 func sketchOne(row []float32, signs []uint32, mean, limit float32, buckets int) Bits {

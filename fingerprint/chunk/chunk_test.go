@@ -1,0 +1,130 @@
+package chunk
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"testing/iotest"
+)
+
+var rule = Rule{C1: 0x9e3779b1, C2: 0x85ebca6b, Threshold: 1 << 20, Min: 1 << 10, Max: 32 << 10}
+
+type piece struct {
+	length  int
+	sampled bool
+}
+
+// byDefinition cuts data as the package comment says.
+func byDefinition(data []byte) (out []piece) {
+	for len(data) > 0 {
+		p, sampled := min(len(data), rule.Max), true
+		for at := rule.Min; at+8 <= len(data) && at < rule.Max; at += 4 {
+			v := binary.LittleEndian.Uint32(data[at:])*rule.C1 + binary.LittleEndian.Uint32(data[at+4:])*rule.C2
+			if v < rule.Threshold {
+				p, sampled = at, v < rule.Threshold/8
+				break
+			}
+		}
+		out = append(out, piece{p, sampled})
+		data = data[p:]
+	}
+	return out
+}
+
+// made returns n random bytes, with a run of zeros in the middle where nothing cuts.
+func made(n int) []byte {
+	r := rand.New(rand.NewPCG(3, uint64(n)))
+	out := make([]byte, n)
+	for i := range out {
+		out[i] = byte(r.Uint32())
+	}
+	clear(out[n/2 : n/2+n/8])
+	for i := n / 2; i+4 <= n/2+n/8; i += 4 {
+		out[i] = 0x81 // 0x81*(C1+C2) is far over the threshold
+	}
+	return out
+}
+
+func TestSplitFollowsDefinition(t *testing.T) {
+	s := NewSplitter(rule)
+	for _, n := range []int{0, 1, 7, 1024, 1031, 1032, 32 << 10, 32<<10 + 4, 100003, 1 << 20, 3<<20 + 5} {
+		data := made(n)
+		for name, r := range map[string]io.Reader{
+			"plain": bytes.NewReader(data), "halves": iotest.HalfReader(bytes.NewReader(data)), "late EOF": iotest.DataErrReader(bytes.NewReader(data)),
+		} {
+			var got []piece
+			var all, seen []byte
+			total, err := s.SplitTee(r, func(block []byte) error { seen = append(seen, block...); return nil },
+				func(b []byte, sampled bool) error {
+					got, all = append(got, piece{len(b), sampled}), append(all, b...)
+					return nil
+				})
+			if err != nil || total != int64(n) {
+				t.Fatalf("%s reader, %d bytes: %d read, error %v", name, n, total, err)
+			}
+			if want := byDefinition(data); !slices.Equal(got, want) {
+				t.Fatalf("%s reader, %d bytes: pieces %v, want %v", name, n, got, want)
+			}
+			if !bytes.Equal(all, data) || !bytes.Equal(seen, data) {
+				t.Fatalf("%s reader, %d bytes: the pieces are not the bytes", name, n)
+			}
+		}
+	}
+}
+
+// TestSampleOneInEight counts on random data.
+func TestSampleOneInEight(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 6))
+	data := make([]byte, 16<<20)
+	for i := range data {
+		data[i] = byte(r.Uint32())
+	}
+	chunks, sampled := 0, 0
+	long := rule
+	long.Max = 1 << 20 // so that hardly a chunk ends for its length
+	_, err := NewSplitter(long).Split(bytes.NewReader(data), func(_ []byte, s bool) error {
+		if chunks++; s {
+			sampled++
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if sampled < chunks/11 || sampled > chunks/6 {
+		t.Errorf("%d of %d chunks sampled", sampled, chunks)
+	}
+}
+
+func TestSplitErrors(t *testing.T) {
+	data, boom := made(100000), errors.New("boom")
+	got := 0
+	n, err := NewSplitter(rule).Split(io.MultiReader(bytes.NewReader(data), iotest.ErrReader(boom)), func(b []byte, _ bool) error {
+		got += len(b)
+		return nil
+	})
+	if !errors.Is(err, boom) || n != int64(len(data)) || got != len(data) {
+		t.Errorf("read error: %v after %d bytes, %d emitted", err, n, got)
+	}
+	if _, err := NewSplitter(rule).Split(bytes.NewReader(data), func([]byte, bool) error { return boom }); !errors.Is(err, boom) {
+		t.Errorf("error of emit: %v", err)
+	}
+}
+
+func TestPlain(t *testing.T) {
+	for name, c := range map[string]struct {
+		data []byte
+		want bool
+	}{
+		"nothing": {nil, true}, "zeros": {make([]byte, 50000), true}, "random": {made(100000)[:40000], false},
+		"two values": {slices.Repeat([]byte{1, 2}, 5000), false}, "mostly one": {slices.Repeat([]byte{1, 1, 1, 1, 1, 1, 1, 1, 1, 2}, 5000), true},
+	} {
+		if got := Plain(c.data); got != c.want {
+			t.Errorf("%s: Plain is %v", name, got)
+		}
+	}
+}

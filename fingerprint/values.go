@@ -1,0 +1,42 @@
+package fingerprint
+
+import (
+	"weightwarden/fingerprint/internal/simd"
+	"weightwarden/formats"
+	"weightwarden/formats/quant"
+)
+
+// decodeValues is quant.Decode, by a vector kernel for the types that have one. The kernels give the same numbers.
+func decodeValues(d formats.DType, dst []float32, src []byte) error {
+	if fast := kernel(d); fast != nil && fast(dst, src) == len(dst) {
+		return nil
+	}
+	return quant.Decode(d, dst, src)
+}
+
+// kernel returns the vector decoder of a type, nil where there is none. It returns how many values it decoded.
+func kernel(d formats.DType) func(dst []float32, src []byte) int {
+	switch d {
+	case formats.F32:
+		return simd.WidenF32
+	case formats.F16:
+		return simd.WidenF16
+	case formats.BF16:
+		return simd.WidenBF16
+	case formats.I8:
+		return simd.WidenI8
+	case formats.F8E4M3:
+		return simd.WidenF8E4M3
+	case formats.F8E5M2:
+		return simd.WidenF8E5M2
+	case formats.Q8_0:
+		return simd.DecodeQ8_0
+	case formats.Q4_0:
+		return simd.DecodeQ4_0
+	case formats.Q4_K:
+		return simd.DecodeQ4_K
+	case formats.Q6_K:
+		return simd.DecodeQ6_K
+	}
+	return nil
+}
