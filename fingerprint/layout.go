@@ -2,7 +2,6 @@ package fingerprint
 
 import (
 	"cmp"
-	"io"
 	"reflect"
 	"slices"
 
@@ -18,6 +17,7 @@ type layout struct {
 	// tensorPiece is the piece of each tensor of the model, -1 where its bytes
 	// cannot be reached.
 	tensorPiece []int
+	unknown     bool // no decoder reads the file: all of it is bytes between tensors
 	unread      int64
 	notes       []string
 }
@@ -40,17 +40,15 @@ type plan struct {
 	phases  bool // unknown bytes: cut at every alignment
 }
 
-// outer is implemented by sections of other sources.
-type outer interface {
-	Outer() (r io.ReaderAt, off, n int64)
-}
+// maxNesting bounds the sections of sections that are followed.
+const maxNesting = 64
 
 // rawPhases is the size from which bytes between tensors may hide a model of
 // their own, at any alignment.
 const rawPhases = 1 << 20
 
 func plan1(src formats.Source, m *formats.Model) *layout {
-	l := &layout{}
+	l := &layout{unknown: m == nil}
 	l.fileOf(src, "")
 	if m == nil {
 		m = &formats.Model{}
@@ -121,35 +119,36 @@ func byteSized(d formats.DType) bool {
 
 // fileOf returns the number of the file that src is, or a section of.
 func (l *layout) fileOf(src formats.Source, name string) int {
-	for i := range l.files {
-		if same(l.files[i].source, src) {
-			return i
-		}
+	if k := l.known(src); k >= 0 {
+		return k
 	}
 	f := file{name: name, source: src, base: len(l.files), size: src.Size()}
-	off, at := int64(0), any(src)
-	// The innermost known file that src is a section of shares its bytes.
-	for range 32 {
-		o, ok := at.(outer)
+	// A section of a known file shares its bytes, however deep it is nested.
+	off, at := int64(0), src
+	for range maxNesting {
+		part, ok := at.(formats.Based)
 		if !ok {
 			break
 		}
-		r, start, _ := o.Outer()
-		off += start
-		at = r
-		found := false
-		for i := range l.files {
-			if same(l.files[i].source, r) {
-				f.base, f.offset, found = l.files[i].base, l.files[i].offset+off, true
-				break
-			}
-		}
-		if found {
+		base, start := part.Base()
+		off, at = off+start, base
+		if k := l.known(base); k >= 0 {
+			f.base, f.offset = l.files[k].base, l.files[k].offset+off
 			break
 		}
 	}
 	l.files = append(l.files, f)
 	return len(l.files) - 1
+}
+
+// known returns the number of a file that is src, or -1.
+func (l *layout) known(src formats.Source) int {
+	for i := range l.files {
+		if same(l.files[i].source, src) {
+			return i
+		}
+	}
+	return -1
 }
 
 // same reports whether two readers are one, without tripping over types that
@@ -211,7 +210,7 @@ func (l *layout) gap(f int, from, to int64, borders []int64) {
 			end = borders[k]
 			k++
 		}
-		l.add(plan{Piece: Piece{File: f, Offset: from, Length: end - from}, tensor: -1, phases: end-from >= rawPhases})
+		l.add(plan{Piece: Piece{File: f, Offset: from, Length: end - from}, tensor: -1, phases: end-from >= rawPhases || l.unknown})
 		from = end
 	}
 }
