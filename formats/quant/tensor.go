@@ -26,14 +26,14 @@ func openTensor(t *formats.Tensor, cols int64) (rowSource, error) {
 type packed struct {
 	src    formats.Source
 	offset int64
-	dtype  formats.DType
 	decode decoder
 	total  int64 // numbers
 	step   int64 // numbers that start on a byte and on a block
 	bytes  int64 // bytes of a step
+	bits   int64 // of a number narrower than a byte, else 0
 	swap   int   // width of words to be reversed, 0 or 1 for none
 	buf    []byte
-	tmp    [256]float32
+	tmp    []float32
 }
 
 func openPacked(t *formats.Tensor) (*packed, error) {
@@ -46,16 +46,42 @@ func openPacked(t *formats.Tensor) (*packed, error) {
 	}
 	n, _ := formats.Elements(t.Shape)
 	per, bits := t.DType.Block()
-	p := &packed{src: t.Data.Source, offset: t.Data.Offset, dtype: t.DType, decode: f,
+	p := &packed{src: t.Data.Source, offset: t.Data.Offset, decode: f,
 		total: n * Numbers(t.DType), step: per * Numbers(t.DType), bytes: bits / 8}
 	if bits < 8 {
-		p.step, p.bytes = 8, bits
+		p.step, p.bytes, p.bits = 8, bits, bits
 	}
 	if t.Data.BigEndian {
 		p.swap = wordBytes(t.DType)
 	}
-	p.buf = make([]byte, min(scratchBytes, (p.total+p.step-1)/p.step*p.bytes))
+	p.allocate()
 	return p, nil
+}
+
+// openCodes reads a contiguous tensor as a stream of unsigned codes of 1 to 8
+// bits, low bits first, whatever its own type: words that hold several codes.
+func openCodes(t *formats.Tensor, bits int64, f decoder) (*packed, error) {
+	if !readable(t) || t.Data.Strides != nil {
+		return nil, fmt.Errorf("%w: the data of tensor %.200q cannot be reached", formats.ErrTruncated, t.Name)
+	}
+	n, _ := formats.Elements(t.Shape)
+	size, err := packedBytes(t.DType, n)
+	if err != nil {
+		return nil, err
+	}
+	p := &packed{src: t.Data.Source, offset: t.Data.Offset, decode: f, total: size * 8 / bits, step: 8, bytes: bits, bits: bits}
+	if t.Data.BigEndian {
+		p.swap = wordBytes(t.DType)
+		p.step, p.bytes = 8*int64(p.swap), bits*int64(p.swap) // whole words
+	}
+	p.allocate()
+	return p, nil
+}
+
+// allocate makes the scratch memory: whole steps, and one step decoded.
+func (p *packed) allocate() {
+	p.buf = make([]byte, max(p.bytes, min(scratchBytes/p.bytes, (p.total+p.step-1)/p.step)*p.bytes))
+	p.tmp = make([]float32, p.step)
 }
 
 // wordBytes is the width of the numbers of a plain type that byte order applies to.
@@ -98,9 +124,9 @@ func (p *packed) some(dst []float32, at int64) (int, error) {
 func (p *packed) fill(dst []float32, at int64) error {
 	steps := (int64(len(dst)) + p.step - 1) / p.step
 	buf := p.buf[:steps*p.bytes]
-	if int64(len(dst)) < steps*p.step { // the last, ragged bits of a narrow type
-		_, bits := p.dtype.Block()
-		buf = buf[:(int64(len(dst))*bits+7)/8]
+	if p.bits > 0 { // the last step of a narrow type may be ragged
+		word := int64(max(p.swap, 1))
+		buf = buf[:(int64(len(dst))*p.bits+8*word-1)/(8*word)*word]
 	}
 	if err := formats.ReadFull(p.src, buf, p.offset+at/p.step*p.bytes); err != nil {
 		return err

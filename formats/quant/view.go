@@ -8,6 +8,16 @@ import (
 const (
 	Plain = "plain" // one number after the other, any plain dtype
 	Block = "ggml"  // blocks with scales inside, any ggml type
+
+	GPTQ       = "gptq"               // codes down the input axis, optional act-order
+	AWQ        = "awq"                // AutoAWQ: gemm, gemv and gemv_fast layouts
+	Compressed = "compressed-tensors" // pack-quantized words with scales a row or group
+	MLX        = "mlx"                // words with scales and biases a group; MX modes
+	BnB4       = "bitsandbytes-4bit"  // NF4 and FP4 with block maxima, nested or not
+	MXPair     = "mxfp4"              // FP4 with power-of-two scales per 32 beside it
+	NVPair     = "nvfp4"              // FP4 with E4M3 scales per 16 and one for all
+	NBits      = "matmul-nbits"       // ONNX Runtime's blocks of 4 or 8 bits
+	Scaled     = "scaled"             // int8, int4 or FP8 with scales for all, rows, columns or blocks
 )
 
 // View is a logical matrix of numbers made of one tensor or of several that
@@ -83,15 +93,18 @@ func Matrix(shape []int64) (rows, cols int64, ok bool) {
 // cannot be read as numbers: opaque types, unreachable or truncated data, empty
 // or impossible shapes. m must not change while the views are in use.
 func Views(m *formats.Model) []View {
-	used := make([]bool, len(m.Tensors))
+	f := newFinder(m)
+	found := f.find()
 	var views []View
 	for i := range m.Tensors {
-		if used[i] {
-			continue
+		if found[i].open == nil && !f.used[i] {
+			if v, ok := single(&m.Tensors[i]); ok {
+				v.Tensors = []int{i}
+				found[i] = v
+			}
 		}
-		if v, ok := single(&m.Tensors[i]); ok {
-			v.Tensors = []int{i}
-			views = append(views, v)
+		if found[i].open != nil {
+			views = append(views, found[i])
 		}
 	}
 	return views
