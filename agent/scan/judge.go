@@ -1,0 +1,215 @@
+package scan
+
+import (
+	"context"
+	"errors"
+	"os"
+	"time"
+
+	"weightwarden/agent/state"
+	"weightwarden/agent/watch"
+	"weightwarden/internal/api"
+)
+
+func (s *Scanner) work(ctx context.Context) {
+	defer s.done.Done()
+	for {
+		// Events go before sweeps.
+		select {
+		case it := <-s.events:
+			s.process(ctx, it)
+			continue
+		default:
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case it := <-s.events:
+			s.process(ctx, it)
+		case it := <-s.sweeps:
+			s.process(ctx, it)
+		}
+	}
+}
+
+// process judges one file and reports the outcome.
+func (s *Scanner) process(ctx context.Context, it *item) {
+	defer it.close()
+	reg, err := s.registry(ctx)
+	if err != nil {
+		return // shutting down; the sweep at start finds the file again
+	}
+	info, err := Stat(it.file)
+	if err != nil {
+		s.unreadable(it.ev.Path, err)
+		return
+	}
+	it.info = info
+	if e, ok := s.deps.Store.Get(info.Key); ok {
+		it.previous = &e
+		if Unchanged(e, info.Stamp, reg.Epoch) && !s.movedHit(it, e) {
+			s.Count.Unchanged.Add(1)
+			return
+		}
+	}
+	quick := info.Stamp.Size > s.opts.QuickAbove
+	out, again, err := s.judge(ctx, it, reg, quick)
+	if err != nil || again {
+		s.retry(ctx, it, err)
+		return
+	}
+	if s.report(ctx, it, out) && quick {
+		s.full(ctx, it, reg, out)
+	}
+}
+
+// Unchanged reports whether an entry still speaks for a file.
+func Unchanged(e state.Entry, now state.Stamp, epoch int64) bool {
+	return e.Stamp == now && e.Snapshot == epoch
+}
+
+// movedHit reports whether a reported copy has a new name.
+func (s *Scanner) movedHit(it *item, e state.Entry) bool {
+	if e.Seq == 0 || it.ev.Op == watch.Open {
+		return false
+	}
+	path, deleted := currentPath(it.file)
+	return !deleted && path != e.Path
+}
+
+// registry waits until there is something to judge with.
+func (s *Scanner) registry(ctx context.Context) (Registry, error) {
+	for {
+		if r := s.deps.Registry(); r.Judge != nil {
+			return r, nil
+		}
+		select {
+		case <-ctx.Done():
+			return Registry{}, ctx.Err()
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+}
+
+// judge returns the outcome, or that the file changed under the reader.
+func (s *Scanner) judge(ctx context.Context, it *item, reg Registry, quick bool) (Outcome, bool, error) {
+	limiter := s.opts.Events
+	if it.sweep {
+		limiter = s.opts.Sweeps
+	}
+	file := newThrottled(ctx, it.file, it.info.Stamp.Size, limiter, &s.Count)
+	verdict, err := reg.Judge.Judge(ctx, file, quick)
+	if err != nil {
+		return Outcome{}, false, err
+	}
+	after, err := Stat(it.file)
+	if err != nil {
+		return Outcome{}, false, err
+	}
+	if after.Stamp.Size != it.info.Stamp.Size || after.Stamp.Mtime != it.info.Stamp.Mtime {
+		it.info = after
+		if !it.active {
+			return Outcome{}, true, nil
+		}
+	}
+	it.info = after
+	path, deleted := currentPath(it.file)
+	if path == "" {
+		path = it.ev.Path
+	}
+	out := Outcome{Op: it.ev.Op, Path: path, OldPath: it.ev.OldPath, Deleted: deleted, At: it.ev.At, Info: after,
+		Verdict: verdict, Snapshot: reg.Epoch, WriterActive: it.active, Quick: quick, Previous: it.previous, File: it.file}
+	verdict.Path = path
+	s.knownFile(&out)
+	if verdict.Verdict.IsHit() {
+		written := time.Unix(0, after.Stamp.Mtime)
+		out.Process, out.ProcessNote = s.deps.Who.Who(after.ID, path, it.ev.PID, written)
+	}
+	return out, false, nil
+}
+
+// knownFile tells a rename or a new link of a known file from a new file.
+func (s *Scanner) knownFile(out *Outcome) {
+	p := out.Previous
+	if p == nil || p.Path == "" || p.Path == out.Path || out.Op != watch.Create && out.Op != watch.Sweep && out.Op != watch.Rename && out.Op != watch.Link {
+		return
+	}
+	if p.Stamp.Size != out.Info.Stamp.Size || p.Stamp.Mtime != out.Info.Stamp.Mtime {
+		return
+	}
+	out.OldPath = p.Path
+	if out.Info.Links > 1 && sameFile(p.Path, out.Info) {
+		out.Op = watch.Link
+	} else {
+		out.Op = watch.Rename
+	}
+}
+
+func sameFile(path string, info Info) bool {
+	f, err := openFile(path)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	other, err := Stat(f)
+	return err == nil && other.ID == info.ID
+}
+
+// retry sends a file back to settle after it changed or failed to be read.
+func (s *Scanner) retry(ctx context.Context, it *item, err error) {
+	if ctx.Err() != nil {
+		return
+	}
+	if err != nil {
+		s.deps.Log("judge: %q: %v", it.ev.Path, err)
+		if it.tries++; it.tries > 3 || errors.Is(err, os.ErrPermission) {
+			s.unreadable(it.ev.Path, err)
+			return
+		}
+	}
+	s.Count.Reread.Add(1)
+	again := *it
+	it.file = nil // now owned by again
+	again.due = time.Now().Add(s.opts.Quiet)
+	s.settle(&again)
+}
+
+// report hands the outcome on and says whether that worked.
+func (s *Scanner) report(ctx context.Context, it *item, out Outcome) bool {
+	s.Count.Judged.Add(1)
+	if out.Verdict.Verdict.IsHit() {
+		s.Count.Hits.Add(1)
+	}
+	if err := s.deps.Report(ctx, out); err != nil {
+		if ctx.Err() == nil {
+			s.deps.Log("report: %q: %v", out.Path, err)
+			s.deps.Gap(watch.Gap{Path: out.Path, From: it.first, Cause: "unreported", Text: err.Error()})
+		}
+		return false
+	}
+	return true
+}
+
+// full follows a quick verdict with a full one, and reports it where it says
+// something else: triage may miss, or name only the family.
+func (s *Scanner) full(ctx context.Context, it *item, reg Registry, quick Outcome) {
+	if e, ok := s.deps.Store.Get(it.info.Key); ok {
+		it.previous = &e
+	}
+	out, again, err := s.judge(ctx, it, reg, false)
+	if err != nil || again {
+		s.retry(ctx, it, err)
+		return
+	}
+	if sameVerdict(out.Verdict, quick.Verdict) {
+		return
+	}
+	if out.Process == nil {
+		out.Process, out.ProcessNote = quick.Process, quick.ProcessNote
+	}
+	s.report(ctx, it, out)
+}
+
+func sameVerdict(a, b *api.Verdict) bool {
+	return a.Verdict == b.Verdict && a.Model == b.Model && a.ModelVersion == b.ModelVersion
+}

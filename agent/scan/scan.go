@@ -1,0 +1,259 @@
+package scan
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"weightwarden/agent/process"
+	"weightwarden/agent/state"
+	"weightwarden/agent/watch"
+	"weightwarden/internal/api"
+)
+
+// Info is what the kernel says of an open file.
+type Info struct {
+	Regular      bool
+	Stamp        state.Stamp
+	ID           process.FileID
+	Key          state.Key
+	UID          int // owner, -1 unknown
+	Links        int
+	Major, Minor int
+}
+
+type writerState int
+
+const (
+	writersUnknown writerState = iota
+	writersNone
+	writersActive
+)
+
+// Outcome is a judged file.
+type Outcome struct {
+	Op           watch.Op
+	Path         string
+	OldPath      string
+	Deleted      bool // the name was gone when it was read
+	At           time.Time
+	Info         Info
+	Verdict      *api.Verdict
+	Snapshot     int64 // registry epoch that judged
+	Process      *api.Process
+	ProcessNote  string
+	WriterActive bool // it was still being written when its time was up
+	Quick        bool // judged by samples
+	Previous     *state.Entry
+	File         *os.File // open until Report returns
+}
+
+// Registry is the judge of the moment and the epoch of its registry.
+type Registry struct {
+	Judge api.Judge
+	Epoch int64
+}
+
+// Attributor says who did it.
+type Attributor interface {
+	// Observe looks who has the file open now, and remembers.
+	Observe(process.FileID)
+	// Who names the process behind an event, or says why not. pid is what the
+	// source of the event knows, 0 for nothing.
+	Who(id process.FileID, path string, pid int, written time.Time) (*api.Process, string)
+}
+
+// Deps are the things a Scanner works with.
+type Deps struct {
+	Registry func() Registry // a nil Judge: wait
+	Store    *state.Store
+	Who      Attributor
+	Report   func(context.Context, Outcome) error // returns when the outcome is durable
+	Gap      func(watch.Gap)                      // never blocks
+	Log      func(format string, args ...any)
+}
+
+// Options bound a Scanner.
+type Options struct {
+	MinSize    int64
+	Quiet      time.Duration
+	MaxWait    time.Duration
+	Workers    int
+	Queue      int
+	QuickAbove int64
+	Events     *rate.Limiter // bytes
+	Sweeps     *rate.Limiter // bytes
+}
+
+// settleFirst is how long after an event a file is first looked at. It gives
+// tools that write and then rename the time to do so, and it is longer than any
+// kernel's clock tick, so that a later write must move the change time.
+const settleFirst = 50 * time.Millisecond
+
+// Counters of what a Scanner did.
+type Counters struct {
+	Events, Gated, Judged, Hits, Unchanged, Shed, Unreadable, Reread atomic.Uint64
+	Bytes                                                            atomic.Uint64
+}
+
+// Scanner runs the pipeline.
+type Scanner struct {
+	deps  Deps
+	opts  Options
+	Count Counters
+
+	mu      sync.Mutex
+	pending map[process.FileID]*item
+	wake    chan struct{}
+	events  chan *item
+	sweeps  chan *item
+	done    sync.WaitGroup
+}
+
+// item is one file on its way.
+type item struct {
+	ev       watch.Event
+	file     *os.File
+	info     Info
+	first    time.Time
+	due      time.Time
+	tries    int
+	active   bool
+	sweep    bool
+	previous *state.Entry
+}
+
+// New starts a Scanner that ends with ctx; Wait waits for its end.
+func New(ctx context.Context, deps Deps, opts Options) *Scanner {
+	s := &Scanner{deps: deps, opts: opts, pending: map[process.FileID]*item{}, wake: make(chan struct{}, 1),
+		events: make(chan *item, opts.Queue), sweeps: make(chan *item, 16)}
+	s.done.Add(1 + opts.Workers)
+	go s.settleLoop(ctx)
+	for range opts.Workers {
+		go s.work(ctx)
+	}
+	return s
+}
+
+// Wait returns when every part has ended after the context was cancelled.
+func (s *Scanner) Wait() { s.done.Wait() }
+
+// Idle reports whether nothing waits or is settling.
+func (s *Scanner) Idle() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.pending) == 0 && len(s.events) == 0 && len(s.sweeps) == 0
+}
+
+// Submit takes an event. It never blocks on later stages.
+func (s *Scanner) Submit(ev watch.Event) {
+	s.Count.Events.Add(1)
+	f, info, ok := s.gate(ev)
+	if !ok {
+		return
+	}
+	if ev.PID == 0 {
+		s.deps.Who.Observe(info.ID)
+	}
+	if info.Stamp.Size < s.opts.MinSize {
+		f.Close()
+		return
+	}
+	s.Count.Gated.Add(1)
+	s.settle(&item{ev: ev, file: f, info: info, first: time.Now(), due: time.Now().Add(settleFirst)})
+}
+
+// gate opens the file where the source did not and asks whether it is one to
+// look at. Small files pass here, because a large file begins small.
+func (s *Scanner) gate(ev watch.Event) (*os.File, Info, bool) {
+	f := ev.File
+	if f == nil {
+		var err error
+		if f, err = openFile(ev.Path); err != nil {
+			if os.IsPermission(err) {
+				s.unreadable(ev.Path, err)
+			}
+			return nil, Info{}, false // gone, a link, a socket
+		}
+	}
+	info, err := Stat(f)
+	if err != nil || !info.Regular {
+		f.Close()
+		return nil, Info{}, false
+	}
+	return f, info, true
+}
+
+func (s *Scanner) unreadable(path string, err error) {
+	s.Count.Unreadable.Add(1)
+	s.deps.Gap(watch.Gap{Path: path, From: time.Now(), Cause: "unreadable", Text: err.Error()})
+}
+
+// settle puts an item into the waiting room, or joins it with the same file's.
+func (s *Scanner) settle(it *item) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if old, ok := s.pending[it.info.ID]; ok {
+		merge(old, it)
+	} else if len(s.pending) >= s.opts.Queue {
+		s.shedLocked(it)
+	} else {
+		s.pending[it.info.ID] = it
+	}
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// merge joins a later event of the same file into the waiting one.
+func merge(old, next *item) {
+	if old.file == nil {
+		old.file = next.file
+	} else if next.file != nil {
+		next.file.Close()
+	}
+	if next.ev.PID != 0 && (next.ev.Op == watch.Write || old.ev.PID == 0) {
+		old.ev.PID = next.ev.PID
+	}
+	// A file that was made and then written, moved or linked keeps what tells most.
+	if rank(next.ev.Op) > rank(old.ev.Op) {
+		old.ev.Op = next.ev.Op
+	}
+	if next.ev.OldPath != "" {
+		old.ev.OldPath = next.ev.OldPath
+	}
+	old.ev.Path, old.ev.Closed = next.ev.Path, old.ev.Closed || next.ev.Closed
+	old.info, old.due = next.info, next.due
+}
+
+func rank(op watch.Op) int {
+	switch op {
+	case watch.Write:
+		return 3
+	case watch.Create:
+		return 2
+	case watch.Rename, watch.Link:
+		return 1
+	}
+	return 0
+}
+
+func (s *Scanner) shedLocked(it *item) {
+	s.Count.Shed.Add(1)
+	path := it.ev.Path
+	it.close()
+	s.deps.Gap(watch.Gap{Path: filepath.Dir(path), From: it.first, Cause: "overflow", Text: "more files at once than the queue holds"})
+}
+
+func (it *item) close() {
+	if it.file != nil {
+		it.file.Close()
+		it.file = nil
+	}
+}

@@ -1,0 +1,135 @@
+package scan
+
+import (
+	"context"
+	"time"
+
+	"weightwarden/agent/process"
+)
+
+// holdFor is how long an open descriptor may wait with a file: longer, and it
+// would stand in the way of unmounting a stick.
+const holdFor = 2 * time.Second
+
+// settleLoop moves files on when their writers are done.
+func (s *Scanner) settleLoop(ctx context.Context) {
+	defer s.done.Done()
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		next := s.settleDue(ctx, time.Now())
+		timer.Reset(next)
+		select {
+		case <-ctx.Done():
+			s.dropPending()
+			return
+		case <-timer.C:
+		case <-s.wake:
+		}
+	}
+}
+
+func (s *Scanner) dropPending() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for id, it := range s.pending {
+		it.close()
+		delete(s.pending, id)
+	}
+}
+
+// settleDue looks at every file whose time has come, and returns how long until
+// the next one.
+func (s *Scanner) settleDue(ctx context.Context, now time.Time) time.Duration {
+	s.mu.Lock()
+	var due []*item
+	next := time.Hour
+	for id, it := range s.pending {
+		if wait := it.due.Sub(now); wait > 0 {
+			next = min(next, wait)
+			continue
+		}
+		due = append(due, it)
+		delete(s.pending, id)
+	}
+	s.mu.Unlock()
+	for _, it := range due {
+		if ctx.Err() != nil {
+			it.close()
+			continue
+		}
+		if wait := s.look(it, now); wait > 0 {
+			it.due = now.Add(wait)
+			next = min(next, wait)
+			s.settle(it)
+		}
+	}
+	return next
+}
+
+// look decides about one file: on to the judge (0), away (0), or wait longer.
+func (s *Scanner) look(it *item, now time.Time) time.Duration {
+	if it.file == nil {
+		f, err := openFile(it.ev.Path)
+		if err != nil {
+			return 0 // gone; moved elsewhere there is an event of its own
+		}
+		it.file = f
+	}
+	info, err := Stat(it.file)
+	if err != nil || info.ID != it.info.ID || info.Stamp.Size < s.opts.MinSize {
+		it.close()
+		return 0
+	}
+	changed := info.Stamp != it.info.Stamp
+	it.info = info
+	if s.settled(it, changed, now) {
+		s.ready(it)
+		return 0
+	}
+	s.deps.Who.Observe(info.ID)
+	it.tries++
+	if now.Sub(it.first) > holdFor {
+		it.close()
+	}
+	return s.backoff(it)
+}
+
+func (s *Scanner) settled(it *item, changed bool, now time.Time) bool {
+	if now.Sub(it.first) >= s.opts.MaxWait {
+		it.active = true
+		return true
+	}
+	switch writers(it.file) {
+	case writersNone:
+		return true
+	case writersActive:
+		return false
+	}
+	return !changed && now.UnixNano()-it.info.Stamp.Ctime >= int64(s.opts.Quiet) && now.Sub(it.first) >= settleFirst
+}
+
+func (s *Scanner) backoff(it *item) time.Duration {
+	wait := 100 * time.Millisecond << min(it.tries, 8)
+	return min(wait, max(s.opts.Quiet, 5*time.Second))
+}
+
+// ready hands a file to the judges; where they are too far behind, its folder is
+// swept later instead.
+func (s *Scanner) ready(it *item) {
+	select {
+	case s.events <- it:
+	default:
+		s.mu.Lock()
+		s.shedLocked(it)
+		s.mu.Unlock()
+	}
+}
+
+// Writing reports whether an inode waits for its writer.
+func (s *Scanner) Writing(id process.FileID) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, ok := s.pending[id]
+	return ok
+}
