@@ -88,34 +88,34 @@ func (s *Spool) readFrom(seg *segment, max int, maxBytes int64, out *[]api.Hit, 
 		if len(*out) >= max || len(*out) > 0 && *bytes+int64(pos.size) > maxBytes {
 			return true, nil
 		}
-		hit, err := readHit(f, pos)
+		rec, err := readStored(f, pos)
 		if err != nil {
 			s.damages = append(s.damages, Damage{Segment: filepath.Base(seg.path), Lost: []uint64{pos.seq},
 				Text: fmt.Sprintf("hit %d became unreadable: %v", pos.seq, err)})
 			continue
 		}
-		hit.AgentID = s.opts.AgentID // a hit of the time before enrolment has none
-		*out = append(*out, hit)
+		rec.Hit.AgentID = s.opts.AgentID // a hit of the time before enrolment has none
+		*out = append(*out, rec.Hit)
 		*bytes += int64(pos.size)
 	}
 	return false, nil
 }
 
-func readHit(f *os.File, pos position) (api.Hit, error) {
+func readStored(f *os.File, pos position) (stored, error) {
 	b := make([]byte, pos.size)
 	if _, err := f.ReadAt(b, pos.offset); err != nil {
-		return api.Hit{}, err
+		return stored{}, err
 	}
 	r, err := decodeRecord(b)
 	if err != nil {
-		return api.Hit{}, err
+		return stored{}, err
 	}
-	var hit api.Hit
-	if err := json.Unmarshal(r.payload, &hit); err != nil {
-		return api.Hit{}, err
+	var out stored
+	if err := json.Unmarshal(r.payload, &out); err != nil {
+		return stored{}, err
 	}
-	hit.Seq = pos.seq
-	return hit, nil
+	out.Hit.Seq = pos.seq
+	return out, nil
 }
 
 // Ack records that the server has every hit up to and including seq, and removes
@@ -167,8 +167,9 @@ func (s *Spool) SetAside(hit api.Hit, reason string) error {
 	return writeAtomic(filepath.Join(dir, fmt.Sprintf("%s-%020d.json", hit.Epoch, hit.Seq)), b)
 }
 
-// Each calls f with every hit still kept, acknowledged or not, oldest first.
-func (s *Spool) Each(f func(api.Hit) error) error {
+// Each calls f with every hit still kept and its note, acknowledged or not,
+// oldest first.
+func (s *Spool) Each(f func(hit api.Hit, note []byte) error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, seg := range s.segs {
@@ -179,18 +180,18 @@ func (s *Spool) Each(f func(api.Hit) error) error {
 	return nil
 }
 
-func eachOf(seg *segment, f func(api.Hit) error) error {
+func eachOf(seg *segment, f func(api.Hit, []byte) error) error {
 	file, err := os.Open(seg.path)
 	if err != nil {
 		return fmt.Errorf("spool: %w", err)
 	}
 	defer file.Close()
 	for _, pos := range seg.records {
-		hit, err := readHit(file, pos)
+		rec, err := readStored(file, pos)
 		if err != nil {
 			continue // said when it is delivered
 		}
-		if err := f(hit); err != nil {
+		if err := f(rec.Hit, rec.Note); err != nil {
 			return err
 		}
 	}

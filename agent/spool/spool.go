@@ -211,9 +211,16 @@ func (s *Spool) reopenLast() error {
 	return nil
 }
 
+// stored is the payload of a record.
+type stored struct {
+	Hit  api.Hit         `json:"hit"`
+	Note json.RawMessage `json:"note,omitempty"`
+}
+
 // Append makes a hit durable. It sets AgentID, Epoch and Seq of the hit and
-// returns it. On an error the hit is not in the spool.
-func (s *Spool) Append(hit api.Hit) (api.Hit, error) {
+// returns it. note is JSON that Each gives back; it may be nil. On an error the
+// hit is not in the spool.
+func (s *Spool) Append(hit api.Hit, note []byte) (api.Hit, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.rotate(); err != nil {
@@ -221,7 +228,7 @@ func (s *Spool) Append(hit api.Hit) (api.Hit, error) {
 	}
 	hit.SchemaVersion = api.SchemaVersion
 	hit.AgentID, hit.Epoch, hit.Seq = s.opts.AgentID, s.header.epochHex(), s.next
-	payload, err := json.Marshal(hit)
+	payload, err := json.Marshal(stored{Hit: hit, Note: note})
 	if err != nil {
 		return api.Hit{}, fmt.Errorf("spool: %w", err)
 	}

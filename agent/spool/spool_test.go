@@ -23,7 +23,7 @@ func open(t *testing.T, dir string, opts Options) *Spool {
 func appendN(t *testing.T, s *Spool, n int) {
 	t.Helper()
 	for range n {
-		if _, err := s.Append(api.Hit{Event: "write", Verdict: api.Verdict{Path: "/data/x", Model: "aurora"}}); err != nil {
+		if _, err := s.Append(api.Hit{Event: "write", Verdict: api.Verdict{Path: "/data/x", Model: "aurora"}}, []byte(`{"k":1}`)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -135,7 +135,7 @@ func TestEveryCut(t *testing.T) {
 		if got := seqs(t, c); len(got) != len(want) {
 			t.Fatalf("cut at %d: have %v, want %v", n, got, want)
 		}
-		h, err := c.Append(api.Hit{Event: "write"})
+		h, err := c.Append(api.Hit{Event: "write"}, nil)
 		if err != nil || h.Seq != uint64(len(want))+1 {
 			t.Fatalf("cut at %d: next hit is %d, %v", n, h.Seq, err)
 		}
@@ -196,7 +196,7 @@ func TestDamage(t *testing.T) {
 			if len(s.Damages()) != tt.damages || !cmp.Equal(tt.lost, lost) {
 				t.Errorf("damages %+v", s.Damages())
 			}
-			if h, err := s.Append(api.Hit{}); err != nil || h.Seq != 7 {
+			if h, err := s.Append(api.Hit{}, nil); err != nil || h.Seq != 7 {
 				t.Errorf("next hit %d, %v", h.Seq, err)
 			}
 			s.Close()
@@ -232,7 +232,7 @@ func TestFailedWriteKeepsNumbers(t *testing.T) {
 	s := open(t, dir, Options{})
 	appendN(t, s, 1)
 	s.file.Close() // the next write fails as on a broken disk
-	if _, err := s.Append(api.Hit{}); err == nil {
+	if _, err := s.Append(api.Hit{}, nil); err == nil {
 		t.Fatal("no error")
 	}
 	appendN(t, s, 1)

@@ -1,0 +1,284 @@
+// Package agent is the endpoint daemon: it watches, judges, records and reports.
+// It wires the parts below it together and decides nothing that they decide.
+//
+//	watch -> scan (gate, settle, judge) -> report: spool, state -> uplink
+//
+// The order of writes gives the promise "no hit lost, none doubled": a hit is in
+// the spool before the state store says that its file was judged, and at start
+// the spool's hits are put into the state store again. A kill between the two
+// leaves a hit that is known, and a kill before both leaves a file that the sweep
+// at start judges again.
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"weightwarden/agent/config"
+	"weightwarden/agent/destination"
+	"weightwarden/agent/health"
+	"weightwarden/agent/identity"
+	"weightwarden/agent/process"
+	"weightwarden/agent/scan"
+	"weightwarden/agent/spool"
+	"weightwarden/agent/state"
+	"weightwarden/agent/uplink"
+	"weightwarden/agent/watch"
+	"weightwarden/internal/api"
+)
+
+// Deps are what the program gives to the agent.
+type Deps struct {
+	// OpenRegistry makes a judge of a registry file.
+	OpenRegistry func(ctx context.Context, path string) (api.Judge, error)
+	Out          io.Writer // HIT and CLEAR lines
+	Log          *slog.Logger
+	Version      string
+}
+
+// Agent is one running agent.
+type Agent struct {
+	cfg      config.Config
+	deps     Deps
+	host     api.Host
+	started  time.Time
+	id       *identity.Identity // nil: not enrolled
+	client   *uplink.Client     // nil: not enrolled
+	snaps    *uplink.Snapshots  // nil: not enrolled, or a local registry
+	spool    *spool.Spool
+	store    *state.Store
+	board    *health.Board
+	gaps     *health.Gaps
+	gapBox   *gapBox
+	watcher  watch.Watcher
+	scanner  *scan.Scanner
+	procs    *processes
+	places   destination.Classifier
+	filter   watch.Filter
+	registry atomic.Pointer[loaded]
+	fetch    chan struct{} // asks for a snapshot
+	users    users
+	out      sync.Mutex
+	contact  atomic.Int64 // unix nanoseconds of the last answer
+	sweeping atomic.Int32
+}
+
+// loaded is the registry in force.
+type loaded struct {
+	scan.Registry
+	file    string
+	expires time.Time
+}
+
+// New opens everything that lies on disk.
+func New(cfg config.Config, deps Deps) (*Agent, error) {
+	if err := os.MkdirAll(cfg.StateDir, 0o700); err != nil {
+		return nil, err
+	}
+	a := &Agent{cfg: cfg, deps: deps, started: time.Now().UTC(), board: health.NewBoard(), fetch: make(chan struct{}, 1),
+		gapBox: newGapBox(), host: hostFacts(), places: destination.Classifier{Cloud: cfg.Cloud}}
+	a.filter = watch.Filter{Exclude: append(append([]string{}, cfg.Watch.Exclude...), cfg.StateDir)}
+	var err error
+	if a.id, err = identity.Load(cfg.StateDir); err != nil && !errors.Is(err, identity.ErrNotEnrolled) {
+		return nil, err
+	}
+	if a.store, err = state.Open(filepath.Join(cfg.StateDir, "files.db")); err != nil {
+		return nil, err
+	}
+	if err := a.openRest(); err != nil {
+		a.store.Close()
+		return nil, err
+	}
+	return a, nil
+}
+
+func (a *Agent) openRest() error {
+	var err error
+	opts := spool.Options{}
+	if a.id != nil {
+		opts.AgentID = a.id.AgentID
+		if a.client, err = uplink.NewClient(a.id, a.cfg.Server); err != nil {
+			return err
+		}
+		if a.cfg.Registry == "" {
+			a.snaps, err = uplink.NewSnapshots(a.client, filepath.Join(a.cfg.StateDir, "snapshot"), a.id.SnapshotKey)
+			if err != nil {
+				return err
+			}
+		}
+	}
+	if a.spool, err = spool.Open(filepath.Join(a.cfg.StateDir, "spool"), opts); err != nil {
+		return err
+	}
+	if err := a.recover(); err != nil {
+		return err
+	}
+	var saved []api.Gap
+	a.store.Meta("gaps", &saved)
+	a.gaps = health.NewGaps(saved, func(list []api.Gap) {
+		if err := a.store.SetMeta("gaps", list); err != nil {
+			a.deps.Log.Error("gap could not be saved", "error", err)
+		}
+	})
+	return nil
+}
+
+// recover brings the state store up to what the spool holds, and says what was
+// found damaged.
+func (a *Agent) recover() error {
+	err := a.spool.Each(func(hit api.Hit, note []byte) error { return a.remember(hit, note) })
+	if err != nil {
+		return err
+	}
+	lost := map[uint64]bool{}
+	for _, d := range a.spool.Damages() {
+		a.deps.Log.Error("spool damaged", "segment", d.Segment, "what", d.Text, "kept", d.Kept)
+		a.board.Set("spool.damaged", health.Error, fmt.Sprintf("%s: %s", d.Segment, d.Text))
+		for _, seq := range d.Lost {
+			lost[seq] = true
+		}
+	}
+	if a.store.SetAside != "" {
+		a.deps.Log.Error("state store damaged; every file is read again", "kept", a.store.SetAside)
+		a.board.Set("state.damaged", health.Warning, "the state store was damaged and moved to "+a.store.SetAside)
+	}
+	if len(lost) == 0 {
+		return a.store.Flush()
+	}
+	// Hits that are gone: their files are judged and reported again.
+	epoch := a.spool.Epoch()
+	_, err = a.store.Forget(func(_ state.Key, e state.Entry) bool { return e.Epoch == epoch && lost[e.Seq] })
+	return err
+}
+
+// Run works until ctx ends.
+func (a *Agent) Run(ctx context.Context) error {
+	defer a.close()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	a.loadRegistry(ctx)
+	a.procs = newProcesses(ctx, a.cfg, a.deps.Log)
+	a.scanner = scan.New(ctx, a.scanDeps(), a.scanOptions())
+	var err error
+	if a.watcher, err = openWatcher(a.cfg, a.filter, a.deps.Log); err != nil {
+		return err
+	}
+	a.blindWindow()
+	var wg sync.WaitGroup
+	start := func(f func(context.Context)) {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			f(ctx)
+		}()
+	}
+	start(a.pump)
+	start(a.noteGaps)
+	start(a.sweeper)
+	start(a.clock)
+	start(a.serveLocal)
+	start(a.followRegistry)
+	if a.client != nil {
+		start(func(ctx context.Context) { a.client.Deliver(ctx, a.spool, a.trouble("uplink.hits")) })
+		start(func(ctx context.Context) {
+			a.client.Heartbeat(ctx, time.Duration(a.cfg.Uplink.Heartbeat), a.heartbeat, a.answered, a.trouble("uplink.heartbeat"))
+		})
+		start(func(ctx context.Context) { a.client.Renew(ctx, a.id, a.trouble("uplink.certificate")) })
+	}
+	a.deps.Log.Info("watching", "places", a.watchSummary(), "enrolled", a.id != nil)
+	<-ctx.Done()
+	a.watcher.Close()
+	wg.Wait()
+	a.scanner.Wait()
+	a.saveAlive()
+	return nil
+}
+
+func (a *Agent) close() {
+	if err := errors.Join(a.spool.Close(), a.store.Close()); err != nil {
+		a.deps.Log.Error("close", "error", err)
+	}
+}
+
+func (a *Agent) scanDeps() scan.Deps {
+	return scan.Deps{
+		Registry: func() scan.Registry {
+			if l := a.registry.Load(); l != nil {
+				return l.Registry
+			}
+			return scan.Registry{}
+		},
+		Store: a.store, Who: a.procs.tracker, Report: a.report, Gap: a.gapBox.put,
+		Log: func(format string, args ...any) { a.deps.Log.Warn(fmt.Sprintf(format, args...)) },
+	}
+}
+
+func (a *Agent) scanOptions() scan.Options {
+	l := a.cfg.Limits
+	return scan.Options{
+		MinSize: int64(a.cfg.Files.MinSize), Quiet: time.Duration(a.cfg.Settle.Quiet), MaxWait: time.Duration(a.cfg.Settle.MaxWait),
+		Workers: l.Workers, Queue: l.Queue, QuickAbove: int64(l.QuickAbove),
+		Events: rate.NewLimiter(rate.Limit(l.BytesPerSecond), int(l.BytesPerSecond)/4+1),
+		Sweeps: rate.NewLimiter(rate.Limit(l.SweepPerSecond), int(l.SweepPerSecond)/4+1),
+	}
+}
+
+// trouble returns a reporter for one condition on the board: nil clears it.
+func (a *Agent) trouble(code string) func(error) {
+	return func(err error) {
+		if err == nil {
+			a.contact.Store(time.Now().UnixNano())
+			if a.board.Clear(code) {
+				a.deps.Log.Info("works again", "what", code)
+			}
+			return
+		}
+		if a.board.Set(code, health.Warning, err.Error()) {
+			a.deps.Log.Warn("trouble", "what", code, "error", err)
+		}
+	}
+}
+
+// pump moves events into the scanner.
+func (a *Agent) pump(ctx context.Context) {
+	events, gaps := a.watcher.Events(), a.watcher.Gaps()
+	for events != nil || gaps != nil {
+		select {
+		case ev, ok := <-events:
+			if !ok {
+				events = nil
+				continue
+			}
+			a.scanner.Submit(ev)
+		case g, ok := <-gaps:
+			if !ok {
+				gaps = nil
+				continue
+			}
+			a.gapBox.put(g)
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func hostFacts() api.Host {
+	h := process.HostFacts()
+	if h.Name == "" {
+		h.Name, _ = os.Hostname() // a host without a name has none
+	}
+	if b, err := os.ReadFile("/proc/sys/kernel/random/boot_id"); err == nil && len(b) >= 36 {
+		h.BootID = string(b[:36])
+	}
+	return h
+}

@@ -1,0 +1,207 @@
+package uplink
+
+import (
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/zeebo/blake3"
+	"golang.org/x/mod/sumdb/note"
+
+	"weightwarden/internal/api"
+	"weightwarden/internal/snapshot"
+)
+
+// maxBlob bounds a registry file; the manifest names its exact size.
+const maxBlob = 1 << 40
+
+// Snapshots keeps the newest registry that verified.
+type Snapshots struct {
+	client   *Client
+	dir      string
+	verifier note.Verifier
+}
+
+// held is what lies in held.json: what to accept next, and which file is in force.
+type held struct {
+	snapshot.Held
+	File    string    `json:"file"`
+	Expires time.Time `json:"expires"`
+}
+
+// NewSnapshots keeps snapshots in dir. key is the note verifier key of enrolment.
+func NewSnapshots(c *Client, dir, key string) (*Snapshots, error) {
+	v, err := note.NewVerifier(key)
+	if err != nil {
+		return nil, fmt.Errorf("snapshot key: %w", err)
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	return &Snapshots{client: c, dir: dir, verifier: v}, nil
+}
+
+// Current returns the registry file in force and its epoch; "" when there is
+// none yet. The file is checked against its digest, since disks decay.
+func (s *Snapshots) Current() (path string, epoch int64, expires time.Time, err error) {
+	h, err := s.held()
+	if err != nil || h.File == "" {
+		return "", 0, time.Time{}, err
+	}
+	path = filepath.Join(s.dir, filepath.Base(h.File))
+	if err := verifyFile(path, h.BLAKE3); err != nil {
+		return "", h.Epoch, h.Expires, err
+	}
+	return path, h.Epoch, h.Expires, nil
+}
+
+func (s *Snapshots) held() (held, error) {
+	var h held
+	b, err := os.ReadFile(filepath.Join(s.dir, "held.json"))
+	if errors.Is(err, os.ErrNotExist) {
+		return h, nil
+	}
+	if err == nil {
+		err = json.Unmarshal(b, &h)
+	}
+	if err != nil {
+		return held{}, fmt.Errorf("held.json: %w", err)
+	}
+	return h, nil
+}
+
+// Fetch asks for the newest manifest and takes its registry into use where it
+// may. changed says whether Current is another now.
+func (s *Snapshots) Fetch(ctx context.Context) (changed bool, err error) {
+	text, err := s.client.get(ctx, api.PathManifest)
+	if err != nil {
+		var status *StatusError
+		if errors.As(err, &status) && status.Status == http.StatusNotFound {
+			return false, nil // nothing is registered yet
+		}
+		return false, err
+	}
+	m, err := snapshot.OpenManifest(text, s.verifier)
+	if err != nil {
+		return false, fmt.Errorf("manifest refused: %w", err)
+	}
+	h, err := s.held()
+	if err != nil {
+		h = held{} // damaged: what is signed and not expired is better than nothing
+	}
+	if err := h.Accept(m, time.Now()); err != nil {
+		return false, fmt.Errorf("manifest refused, the last good one stays: %w", err)
+	}
+	full := m.Full()
+	next := held{Held: snapshot.HeldOf(m), File: full.BLAKE3 + ".fpdb", Expires: m.Expires}
+	path := filepath.Join(s.dir, next.File)
+	if verifyFile(path, full.BLAKE3) != nil {
+		if err := s.download(ctx, full, path); err != nil {
+			return false, err
+		}
+	}
+	if err := s.keep(next); err != nil {
+		return false, err
+	}
+	if next.File != h.File {
+		s.removeOld(next.File)
+	}
+	return next.Epoch != h.Epoch || next.File != h.File, nil
+}
+
+func (s *Snapshots) download(ctx context.Context, b snapshot.Blob, path string) error {
+	if b.Bytes > maxBlob {
+		return fmt.Errorf("snapshot of %d bytes is over the limit", b.Bytes)
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Hour)
+	defer cancel()
+	resp, err := s.client.do(ctx, http.MethodGet, api.PathBlob+b.BLAKE3, nil)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	tmp, err := os.CreateTemp(s.dir, ".blob-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(tmp.Name()) // gone already when all went well
+	h := blake3.New()
+	n, err := io.Copy(io.MultiWriter(tmp, h), io.LimitReader(resp.Body, b.Bytes+1))
+	if err == nil {
+		err = tmp.Sync()
+	}
+	if cerr := tmp.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return err
+	}
+	if sum := hex.EncodeToString(h.Sum(nil)); n != b.Bytes || sum != b.BLAKE3 {
+		return fmt.Errorf("snapshot refused: %d bytes with BLAKE3 %s, the manifest names %d bytes with %s", n, sum, b.Bytes, b.BLAKE3)
+	}
+	return os.Rename(tmp.Name(), path)
+}
+
+func (s *Snapshots) keep(h held) error {
+	b, err := json.Marshal(h)
+	if err != nil {
+		return err
+	}
+	return replaceFile(filepath.Join(s.dir, "held.json"), b)
+}
+
+// replaceFile writes a file so that after a crash there is the old or the new one.
+func replaceFile(path string, b []byte) error {
+	tmp, err := os.CreateTemp(filepath.Dir(path), ".tmp-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(tmp.Name()) // gone already when all went well
+	_, err = tmp.Write(b)
+	if err == nil {
+		err = tmp.Sync()
+	}
+	if cerr := tmp.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return err
+	}
+	return os.Rename(tmp.Name(), path)
+}
+
+// removeOld deletes registries that are no longer in force.
+func (s *Snapshots) removeOld(keep string) {
+	names, err := filepath.Glob(filepath.Join(s.dir, "*.fpdb"))
+	if err != nil {
+		return
+	}
+	for _, n := range names {
+		if filepath.Base(n) != keep {
+			_ = os.Remove(n) // it only takes room
+		}
+	}
+}
+
+func verifyFile(path, want string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	h := blake3.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return err
+	}
+	if got := hex.EncodeToString(h.Sum(nil)); got != want {
+		return fmt.Errorf("snapshot file is damaged: BLAKE3 %s, want %s", got, want)
+	}
+	return nil
+}
