@@ -38,10 +38,14 @@ func (a *Agent) report(ctx context.Context, o scan.Outcome) error {
 		}
 		return nil
 	}
-	if p := o.Previous; p != nil && reported(*p, entry) {
-		entry.Epoch, entry.Seq = p.Epoch, p.Seq
-		return a.store.Put(o.Info.Key, entry, true)
+	if p := o.Previous; p != nil && sameContent(*p, entry) {
+		entry.Names = p.Names
+		if p.HasName(o.Path) {
+			entry.Epoch, entry.Seq = p.Epoch, p.Seq
+			return a.store.Put(o.Info.Key, entry, true)
+		}
 	}
+	entry = entry.WithName(o.Path)
 	hit := a.hit(o)
 	stored, err := a.appendHit(ctx, hit, o.Info.Key, entry)
 	if err != nil {
@@ -55,12 +59,11 @@ func (a *Agent) report(ctx context.Context, o scan.Outcome) error {
 	return nil
 }
 
-// reported says whether an earlier hit already told all that now would tell: the
-// same content in the same place, and only the change time moved (chmod, a new
-// registry).
-func reported(p, now state.Entry) bool {
+// sameContent says whether an earlier hit already told all that now would tell,
+// but for the place: only the change time moved (chmod, rename, a new registry).
+func sameContent(p, now state.Entry) bool {
 	return p.Seq > 0 && p.Model == now.Model && p.Version == now.Version && p.Verdict == now.Verdict &&
-		p.Path == now.Path && p.Stamp.Size == now.Stamp.Size && p.Stamp.Mtime == now.Stamp.Mtime
+		p.Stamp.Size == now.Stamp.Size && p.Stamp.Mtime == now.Stamp.Mtime
 }
 
 // appendHit tries until the spool takes the hit: a full disk is said, and the

@@ -19,6 +19,7 @@ type Config struct {
 	Socket   string   `yaml:"socket"`    // of the local status interface; "" means agent.sock in StateDir
 	Server   string   `yaml:"server"`    // https URL; "" means the one of the enrolment
 	Registry string   `yaml:"registry"`  // a local .fpdb in place of the server's snapshot
+	KeyFile  string   `yaml:"key_file"`  // the organisation's fingerprint key; "" is the public key
 	Watch    Watch    `yaml:"watch"`
 	Files    Files    `yaml:"files"`
 	Settle   Settle   `yaml:"settle"`

@@ -3,41 +3,69 @@ package scan
 import (
 	"context"
 	"os"
+	"path/filepath"
 
 	"golang.org/x/time/rate"
+
+	"weightwarden/formats"
+	"weightwarden/formats/file"
 )
 
-// throttled is a file as a judge sees it: fixed size, bytes per second bounded.
-type throttled struct {
+// source is a file as a judge sees it: fixed size, the files beside it within
+// reach (shards, external tensors), and bytes per second bounded.
+type source struct {
 	ctx   context.Context // of one judgement, not longer
-	file  *os.File
-	size  int64
+	file  formats.Source
 	limit *rate.Limiter
 	count *Counters
 }
 
-func newThrottled(ctx context.Context, f *os.File, size int64, limit *rate.Limiter, count *Counters) *throttled {
-	return &throttled{ctx: ctx, file: f, size: size, limit: limit, count: count}
+// openSource makes a source of an open file. The descriptor is duplicated: what
+// is read is what the kernel handed over, whatever the name leads to by now.
+func openSource(ctx context.Context, f *os.File, path string, limit *rate.Limiter, count *Counters) (*source, func() error, error) {
+	dup, err := duplicate(f)
+	if err != nil {
+		return nil, nil, err
+	}
+	root, err := os.OpenRoot(filepath.Dir(path))
+	if err != nil {
+		root = nil // a folder that is gone only costs the siblings
+	}
+	base, err := file.New(dup, root)
+	if err != nil {
+		return nil, nil, err
+	}
+	return &source{ctx: ctx, file: base, limit: limit, count: count}, base.Close, nil
 }
 
 // Size implements api.File.
-func (t *throttled) Size() int64 { return t.size }
+func (s *source) Size() int64 { return s.file.Size() }
+
+// OpenSibling implements formats.Siblings.
+func (s *source) OpenSibling(name string) (formats.Source, error) {
+	sib, err := formats.OpenSibling(s.file, name)
+	if err != nil {
+		return nil, err
+	}
+	return &source{ctx: s.ctx, file: sib, limit: s.limit, count: s.count}, nil
+}
 
 // ReadAt implements api.File.
-func (t *throttled) ReadAt(p []byte, off int64) (int, error) {
-	if err := t.ctx.Err(); err != nil {
+func (s *source) ReadAt(p []byte, off int64) (int, error) {
+	if err := s.ctx.Err(); err != nil {
 		return 0, err
 	}
-	n, err := t.file.ReadAt(p, off)
-	t.count.Bytes.Add(uint64(n))
-	if t.limit != nil {
-		for left := n; left > 0; {
-			step := min(left, t.limit.Burst())
-			if werr := t.limit.WaitN(t.ctx, step); werr != nil {
-				return 0, werr
-			}
-			left -= step
+	n, err := s.file.ReadAt(p, off)
+	s.count.Bytes.Add(uint64(n))
+	if s.limit == nil {
+		return n, err
+	}
+	for left := n; left > 0; {
+		step := min(left, s.limit.Burst())
+		if werr := s.limit.WaitN(s.ctx, step); werr != nil {
+			return 0, werr
 		}
+		left -= step
 	}
 	return n, err
 }

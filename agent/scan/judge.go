@@ -58,8 +58,31 @@ func (s *Scanner) process(ctx context.Context, it *item) {
 		s.retry(ctx, it, err)
 		return
 	}
-	if s.report(ctx, it, out) && quick {
+	if !s.report(ctx, it, out) {
+		return
+	}
+	if quick {
 		s.full(ctx, it, reg, out)
+	}
+	s.links(ctx, it, out)
+}
+
+// links reports the further names of a copy that came while it settled.
+func (s *Scanner) links(ctx context.Context, it *item, out Outcome) {
+	if !out.Verdict.Verdict.IsHit() || out.Info.Links < 2 {
+		return
+	}
+	for _, name := range append(it.also, it.ev.Path) {
+		if name == out.Path || !sameFile(name, out.Info) {
+			continue
+		}
+		link, verdict := out, *out.Verdict
+		verdict.Path = name
+		link.Verdict, link.Op, link.OldPath, link.Path = &verdict, watch.Link, out.Path, name
+		if e, ok := s.deps.Store.Get(it.info.Key); ok {
+			link.Previous = &e
+		}
+		s.report(ctx, it, link)
 	}
 }
 
@@ -74,7 +97,7 @@ func (s *Scanner) movedHit(it *item, e state.Entry) bool {
 		return false
 	}
 	path, deleted := currentPath(it.file)
-	return !deleted && path != e.Path
+	return !deleted && !e.HasName(path)
 }
 
 // registry waits until there is something to judge with.
@@ -97,8 +120,18 @@ func (s *Scanner) judge(ctx context.Context, it *item, reg Registry, quick bool)
 	if it.sweep {
 		limiter = s.opts.Sweeps
 	}
-	file := newThrottled(ctx, it.file, it.info.Stamp.Size, limiter, &s.Count)
+	at, _ := currentPath(it.file)
+	if at == "" {
+		at = it.ev.Path
+	}
+	file, done, err := openSource(ctx, it.file, at, limiter, &s.Count)
+	if err != nil {
+		return Outcome{}, false, err
+	}
 	verdict, err := reg.Judge.Judge(ctx, file, quick)
+	if cerr := done(); err == nil {
+		err = cerr
+	}
 	if err != nil {
 		return Outcome{}, false, err
 	}

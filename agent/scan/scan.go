@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -126,6 +127,7 @@ type item struct {
 	active   bool
 	sweep    bool
 	previous *state.Entry
+	also     []string // further names that events gave the same inode
 }
 
 // New starts a Scanner that ends with ctx; Wait waits for its end.
@@ -228,9 +230,15 @@ func merge(old, next *item) {
 	if next.ev.OldPath != "" {
 		old.ev.OldPath = next.ev.OldPath
 	}
+	if old.ev.Path != next.ev.Path && len(old.also) < maxNames && !slices.Contains(old.also, old.ev.Path) {
+		old.also = append(old.also, old.ev.Path)
+	}
 	old.ev.Path, old.ev.Closed = next.ev.Path, old.ev.Closed || next.ev.Closed
 	old.info, old.due = next.info, next.due
 }
+
+// maxNames bounds the hard links of one inode that are reported one by one.
+const maxNames = 16
 
 func rank(op watch.Op) int {
 	switch op {

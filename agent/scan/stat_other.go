@@ -36,3 +36,6 @@ func currentPath(f *os.File) (path string, deleted bool) {
 	_, err := os.Lstat(f.Name())
 	return f.Name(), os.IsNotExist(err)
 }
+
+// duplicate opens the file again: not every system shares descriptors.
+func duplicate(f *os.File) (*os.File, error) { return os.Open(f.Name()) }

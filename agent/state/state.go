@@ -14,6 +14,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -48,6 +50,32 @@ type Entry struct {
 	Epoch    string    `json:"epoch,omitempty"`
 	Seq      uint64    `json:"seq,omitempty"` // of the hit that reported it, 0: none
 	Judged   time.Time `json:"judged"`
+	Names    string    `json:"names,omitempty"` // paths under which this content was reported, NUL-separated
+}
+
+// namesMax bounds the names kept of one file.
+const namesMax = 32
+
+// HasName reports whether the content was reported under a path.
+func (e Entry) HasName(path string) bool {
+	return slices.Contains(strings.Split(e.Names, "\x00"), path)
+}
+
+// WithName returns e with one more reported path; the oldest goes when there are
+// too many.
+func (e Entry) WithName(path string) Entry {
+	if e.HasName(path) {
+		return e
+	}
+	var names []string
+	if e.Names != "" {
+		names = strings.Split(e.Names, "\x00")
+	}
+	if len(names) >= namesMax {
+		names = names[1:]
+	}
+	e.Names = strings.Join(append(names, path), "\x00")
+	return e
 }
 
 // Store is the set of entries on disk. Its methods are safe for concurrent use.

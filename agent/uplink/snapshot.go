@@ -51,20 +51,25 @@ func NewSnapshots(c *Client, dir, key string) (*Snapshots, error) {
 // Current returns the registry file in force and its epoch; "" when there is
 // none yet. The file is checked against its digest, since disks decay.
 func (s *Snapshots) Current() (path string, epoch int64, expires time.Time, err error) {
-	h, err := s.held()
+	return Held(s.dir)
+}
+
+// Held is Current for who has no connection: it reads the folder alone.
+func Held(dir string) (path string, epoch int64, expires time.Time, err error) {
+	h, err := readHeld(dir)
 	if err != nil || h.File == "" {
 		return "", 0, time.Time{}, err
 	}
-	path = filepath.Join(s.dir, filepath.Base(h.File))
+	path = filepath.Join(dir, filepath.Base(h.File))
 	if err := verifyFile(path, h.BLAKE3); err != nil {
 		return "", h.Epoch, h.Expires, err
 	}
 	return path, h.Epoch, h.Expires, nil
 }
 
-func (s *Snapshots) held() (held, error) {
+func readHeld(dir string) (held, error) {
 	var h held
-	b, err := os.ReadFile(filepath.Join(s.dir, "held.json"))
+	b, err := os.ReadFile(filepath.Join(dir, "held.json"))
 	if errors.Is(err, os.ErrNotExist) {
 		return h, nil
 	}
@@ -92,7 +97,7 @@ func (s *Snapshots) Fetch(ctx context.Context) (changed bool, err error) {
 	if err != nil {
 		return false, fmt.Errorf("manifest refused: %w", err)
 	}
-	h, err := s.held()
+	h, err := readHeld(s.dir)
 	if err != nil {
 		h = held{} // damaged: what is signed and not expired is better than nothing
 	}

@@ -1,0 +1,36 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"weightwarden/fingerprint"
+	"weightwarden/fingerprint/index"
+	"weightwarden/formats/all"
+	"weightwarden/internal/api"
+	"weightwarden/internal/judge"
+)
+
+// registryOpener opens registry files with the organisation's fingerprint key.
+type registryOpener struct{ keyFile string }
+
+// open makes a judge of a registry file.
+func (o registryOpener) open(_ context.Context, path string) (api.Judge, error) {
+	var key *fingerprint.Key
+	if o.keyFile != "" {
+		k, err := fingerprint.ReadKey(o.keyFile)
+		if err != nil {
+			return nil, fmt.Errorf("key file %q: %w", o.keyFile, err)
+		}
+		key = k
+	}
+	db, err := index.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	if err := db.Verify(); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return &judge.Judge{Decoder: all.Decoders(), Matcher: db, Registry: path, Key: key, Jobs: 1}, nil
+}
