@@ -3,6 +3,7 @@ package all
 
 import (
 	"weightwarden/formats"
+	"weightwarden/formats/archive/stream"
 	"weightwarden/formats/archive/tar"
 	"weightwarden/formats/archive/zip"
 	"weightwarden/formats/gguf"
@@ -18,9 +19,9 @@ func Decoders() formats.Decoders {
 			gguf.Decoder{},
 			pytorch.Decoder{},
 		},
-		Containers: []formats.Container{
+		Containers: append([]formats.Container{
 			tar.Container{},
 			zip.Container{},
-		},
+		}, stream.All()...),
 	}
 }

@@ -52,6 +52,9 @@ func (u *Unpacked) unpack() formats.Source {
 				most = u.stream.Packed*u.limits.InflateRatio + ratioFloor
 			}
 			u.data, err = u.spool.Unpack(u.ctx, r, most)
+			if c, ok := r.(io.Closer); ok {
+				_ = c.Close() // what was unpacked is there already
+			}
 		}
 		if err != nil {
 			u.findings = append(u.findings, formats.Finding{Code: string(u.stream.Format) + ".unpack", Severity: formats.Unread, Offset: -1,

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/flate"
 	"context"
+	"encoding/binary"
 	"fmt"
 	"hash"
 	"hash/crc32"
@@ -13,6 +14,7 @@ import (
 
 	"weightwarden/formats"
 	"weightwarden/formats/archive"
+	"weightwarden/formats/archive/stream"
 )
 
 const (
@@ -92,8 +94,30 @@ func decompressor(method uint16) (func(io.Reader) (io.Reader, error), bool) {
 	switch method {
 	case Deflate:
 		return func(r io.Reader) (io.Reader, error) { return flate.NewReader(r), nil }, true
+	case Bzip2:
+		return stream.Bzip2().Reader, true
+	case Zstd:
+		return stream.Zstd().Reader, true
+	case XZ:
+		return stream.XZ().Reader, true
+	case LZMA:
+		return openLZMA, true
 	}
 	return nil, false
+}
+
+// openLZMA reads method 14: two bytes of version, the length of the properties,
+// then the properties and a raw stream that ends with a marker.
+func openLZMA(r io.Reader) (io.Reader, error) {
+	var b [9]byte
+	if _, err := io.ReadFull(r, b[:]); err != nil {
+		return nil, err
+	}
+	if n := binary.LittleEndian.Uint16(b[2:]); n != 5 {
+		return nil, formats.Errorf(id, "LZMA properties", -1, formats.ErrMalformed, "%d bytes", n)
+	}
+	header := append(b[4:9:9], "\xff\xff\xff\xff\xff\xff\xff\xff"...)
+	return stream.LZMA().Reader(io.MultiReader(bytes.NewReader(header), r))
 }
 
 // crcReader compares the checksum at the end of the stream. Loaders of models
@@ -103,6 +127,14 @@ type crcReader struct {
 	r    io.Reader
 	sum  hash.Hash32
 	want uint32
+}
+
+// Close implements io.Closer.
+func (c *crcReader) Close() error {
+	if cl, ok := c.r.(io.Closer); ok {
+		return cl.Close()
+	}
+	return nil
 }
 
 // Read implements io.Reader.
