@@ -177,7 +177,16 @@ func nearestHits(r *sketch.Tensor, rows []sketch.Row) (hits, tested int) {
 	return hits, len(sus)
 }
 
-// boundRows bounds the probability that an independent model has as many hits.
+// Aligned is the outcome of the aligned test for one registered tensor.
+type Aligned struct {
+	Hits   int // sampled rows whose nearest registered row is at the same place
+	Tested int // rows sampled
+	Tried  int // alignments that the best one was chosen from
+}
+
+// AlignedBound bounds the probability that an independent model has as many hits
+// as the best of the given tensors, out of testable registered ones. It returns
+// its natural logarithm and how many of the tensors, taken by falling hits, give it.
 //
 // For one alignment of independent tensors the number of hits K obeys
 // E[binomial(K, k)] <= 1/k!, so its generating function is at most that of a
@@ -186,26 +195,37 @@ func nearestHits(r *sketch.Tensor, rows []sketch.Row) (hits, tested int) {
 //
 //	P(K >= k) <= C(T, m) A^m exp(-m) (e m / k)^k   for k > m
 //
-// and once more times T for the choice of m. A is the largest number tried.
-func (c *comparer) boundRows(pairs []alignment, testable int) {
-	slices.SortFunc(pairs, func(a, b alignment) int {
-		return cmp.Or(cmp.Compare(b.hits, a.hits), cmp.Compare(a.registered, b.registered))
-	})
-	hits, tested, tries := 0, 0, 0.0
-	for i, a := range pairs {
-		hits += a.hits
-		tested += a.tested
-		tries += math.Log(float64(max(1, a.tried)))
-		c.tried = max(c.tried, a.tried)
-		m := float64(i + 1)
-		k := float64(hits)
-		if k <= m {
+// and once more times T for the choice of m.
+func AlignedBound(tensors []Aligned, testable int) (logP float64, m int) {
+	sorted := slices.Clone(tensors)
+	slices.SortStableFunc(sorted, func(a, b Aligned) int { return cmp.Compare(b.Hits, a.Hits) })
+	hits, tries := 0, 0.0
+	for i, a := range sorted {
+		hits += a.Hits
+		tries += math.Log(float64(max(1, a.Tried)))
+		n, k := float64(i+1), float64(hits)
+		if k <= n {
 			continue
 		}
-		p := logChoose(testable, i+1) + tries - m + k*(1+math.Log(m)-math.Log(k)) + math.Log(float64(testable))
-		if p < c.rowLogP {
-			c.rowLogP, c.rowHits, c.rowTested, c.rowCount = p, hits, tested, i+1
+		p := logChoose(testable, i+1) + tries - n + k*(1+math.Log(n)-math.Log(k)) + math.Log(float64(testable))
+		if p < logP {
+			logP, m = p, i+1
 		}
+	}
+	return logP, m
+}
+
+// boundRows applies AlignedBound to the pairs found.
+func (c *comparer) boundRows(pairs []alignment, testable int) {
+	tensors := make([]Aligned, len(pairs))
+	for i, a := range pairs {
+		tensors[i] = Aligned{a.hits, a.tested, a.tried}
+	}
+	c.rowLogP, c.rowCount = AlignedBound(tensors, testable)
+	slices.SortStableFunc(tensors, func(a, b Aligned) int { return cmp.Compare(b.Hits, a.Hits) })
+	for _, a := range tensors[:c.rowCount] {
+		c.rowHits += a.Hits
+		c.rowTested += a.Tested
 	}
 }
 

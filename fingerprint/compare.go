@@ -47,7 +47,6 @@ type comparer struct {
 	rowHits   int
 	rowTested int
 	rowCount  int // tensors that carry the row evidence
-	tried     int
 	permLogP  float64
 	permHits  int
 }
