@@ -29,6 +29,7 @@ judged. A match counts more than an error elsewhere.`,
 			v.register(fs)
 			fs.BoolVar(&v.quick, "quick", false, "read headers and sampled rows only, where that can decide")
 			full := fs.Bool("full", false, "read every byte (the default)")
+			page := fs.String("report", "", "write a page to `OUT.html` that shows every verdict and its proof")
 			fs.BoolVar(&v.all, "all", false, "show clear files of a folder too")
 			return func(ctx context.Context, env *cli.Env, args []string) error {
 				if len(args) == 0 {
@@ -36,6 +37,9 @@ judged. A match counts more than an error elsewhere.`,
 				}
 				if v.quick && *full {
 					return cli.Usagef("--quick and --full exclude each other")
+				}
+				if *page != "" {
+					v.report = newReporter(*page)
 				}
 				return v.run(ctx, env, args)
 			}
@@ -52,6 +56,7 @@ type verifier struct {
 	judge    *judge.Judge
 	progress *cli.Progress
 	printer  *printer
+	report   *reporter // nil: none is wanted
 	walker   walker
 	parts    []part
 	tally    tally
@@ -78,6 +83,11 @@ func (v *verifier) run(ctx context.Context, env *cli.Env, args []string) error {
 		return err
 	}
 	v.judge.Registry = name
+	if v.report != nil {
+		if err := v.report.against(ctx, db, name); err != nil {
+			return err
+		}
+	}
 	v.walker = walker{fail: v.fail, visit: func(path string) error { return v.visit(ctx, path) }}
 	for _, operand := range args {
 		v.printer = &printer{env: env, all: v.all || !isDir(operand)}
@@ -89,6 +99,11 @@ func (v *verifier) run(ctx context.Context, env *cli.Env, args []string) error {
 		return err
 	}
 	v.summary(args)
+	if v.report != nil {
+		if err := v.report.write(); err != nil {
+			return err
+		}
+	}
 	switch {
 	case v.tally.hits > 0:
 		env.Exit = cli.ExitMatch
@@ -151,6 +166,9 @@ func (v *verifier) show(verdict *api.Verdict) {
 		v.tally.clear++
 	}
 	v.printer.verdict(verdict)
+	if v.report != nil {
+		v.report.add(verdict)
+	}
 }
 
 // sets judges together what lies in one folder and is a part of the same model,

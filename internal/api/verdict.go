@@ -47,6 +47,7 @@ type Verdict struct {
 	Verdict       Word          `json:"verdict"`
 	Model         string        `json:"model,omitempty"`
 	ModelVersion  string        `json:"model_version,omitempty"`
+	Artifact      string        `json:"artifact,omitempty"` // the registered file that it matches
 	Kind          string        `json:"kind,omitempty"`
 	Confidence    float64       `json:"confidence"`        // 1 - bound on the error, for sorting and showing
 	PValue        *float64      `json:"p_value,omitempty"` // bound on a false match; absent for NO-MATCH

@@ -29,7 +29,7 @@ func (s *Subject) verdict(matches []fingerprint.Match, registry Matcher) *api.Ve
 	}
 	m := matches[best]
 	v.Verdict = wordOf(m)
-	v.Model, v.ModelVersion, v.Kind = m.Model, m.Version, m.Kind
+	v.Model, v.ModelVersion, v.Artifact, v.Kind = m.Model, m.Version, m.Artifact, m.Kind
 	v.PValue = Probability(m.LogP)
 	v.Confidence = 1 - math.Exp(m.LogP)
 	v.Coverage = api.Coverage(m.Coverage)

@@ -1,0 +1,125 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"strings"
+	"time"
+
+	"weightwarden/fingerprint"
+	"weightwarden/fingerprint/index"
+	"weightwarden/formats/file"
+	"weightwarden/internal/api"
+	"weightwarden/internal/buildinfo"
+	"weightwarden/internal/report"
+)
+
+// reporter collects verdicts for an HTML page.
+type reporter struct {
+	path     string
+	db       *index.DB
+	registry string
+	doc      report.Document
+}
+
+func newReporter(path string) *reporter {
+	r := &reporter{path: path}
+	r.doc.Made, r.doc.Program = time.Now(), "fpcheck "+buildinfo.Version()
+	if host, err := os.Hostname(); err == nil {
+		r.doc.Host = host
+	}
+	return r
+}
+
+// against says which registry the verdicts come from.
+func (r *reporter) against(ctx context.Context, db *index.DB, path string) error {
+	r.db, r.registry = db, path
+	src, err := file.Open(path)
+	if err != nil {
+		return err
+	}
+	defer src.Close()
+	digests, err := fingerprint.DigestFile(ctx, src, nil)
+	if err != nil {
+		return err
+	}
+	reg := report.Registry{Name: path, BLAKE3: digests.BLAKE3.String(), Artifacts: db.Len()}
+	if all := db.Entries(); len(all) > 0 {
+		if f, ok := db.Fingerprint(all[0].Model, all[0].Version, all[0].Artifact); ok {
+			reg.Scheme, reg.KeyID = int(f.Scheme), f.KeyID.String()
+		}
+	}
+	r.doc.Registry = reg
+	return nil
+}
+
+// add puts a verdict on the page.
+func (r *reporter) add(v *api.Verdict) {
+	it := report.Item{Verdict: v}
+	if len(v.Files) == 0 {
+		it.Commands = []string{"sha256sum " + quoteShell(v.Path),
+			"fpcheck verify --registry " + quoteShell(r.registry) + " " + quoteShell(v.Path)}
+	}
+	if f := r.artifact(v); f != nil {
+		it.Original, it.Registered = original(f, v.Artifact), tensorsOf(f)
+	}
+	r.doc.Items = append(r.doc.Items, it)
+}
+
+// artifact finds the registered artifact whose tensors the verdict names.
+func (r *reporter) artifact(v *api.Verdict) *fingerprint.Fingerprint {
+	if v.Model == "" {
+		return nil
+	}
+	for _, e := range r.db.Entries() {
+		if e.Model != v.Model || e.Version != v.ModelVersion || v.Artifact != "" && e.Artifact != v.Artifact {
+			continue
+		}
+		if f, ok := r.db.Fingerprint(e.Model, e.Version, e.Artifact); ok {
+			return f
+		}
+	}
+	return nil
+}
+
+func original(f *fingerprint.Fingerprint, name string) report.Original {
+	o := report.Original{Artifact: name, Format: f.Format, Size: f.Size, Tensors: len(f.Tensors), Parameters: f.Parameters()}
+	if d := f.Content(); !d.IsZero() {
+		o.Content = d.String()
+	}
+	return o
+}
+
+func tensorsOf(f *fingerprint.Fingerprint) []report.Tensor {
+	out := make([]report.Tensor, len(f.Tensors))
+	for i := range f.Tensors {
+		t := &f.Tensors[i]
+		name := t.Name
+		if t.Member != "" {
+			name = t.Member + "!" + t.Name
+		}
+		out[i] = report.Tensor{Name: name, DType: t.DType.String(), Shape: t.Shape, Parameters: t.Parameters}
+	}
+	return out
+}
+
+// write makes the page.
+func (r *reporter) write() error {
+	var b bytes.Buffer
+	if err := report.Write(&b, &r.doc); err != nil {
+		return err
+	}
+	return writeWhole(r.path, b.Bytes())
+}
+
+// quoteShell quotes a word for a POSIX shell.
+func quoteShell(s string) string {
+	plain := strings.IndexFunc(s, func(r rune) bool {
+		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_./:+@%,", r))
+	}) < 0
+	if plain && s != "" && s[0] != '-' {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}
