@@ -8,6 +8,7 @@ import (
 	"weightwarden/formats/archive/zip"
 	"weightwarden/formats/gguf"
 	"weightwarden/formats/pytorch"
+	"weightwarden/formats/onnx"
 	"weightwarden/formats/safetensors"
 )
 
@@ -18,6 +19,7 @@ func Decoders() formats.Decoders {
 			safetensors.Decoder{},
 			gguf.Decoder{},
 			pytorch.Decoder{},
+			onnx.Decoder{},
 		},
 		Containers: append([]formats.Container{
 			tar.Container{},

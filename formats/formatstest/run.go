@@ -21,6 +21,9 @@ type Case struct {
 	Header int
 	// Tensors is how many tensors the file has.
 	Tensors int
+	// Open says that a file which ends between two parts is a whole one in the
+	// eyes of the format (protobuf).
+	Open bool
 }
 
 func (c Case) source(data []byte) formats.Source {
@@ -80,7 +83,7 @@ func sniffs(dec formats.Decoder, data []byte) bool {
 }
 
 // runTruncated cuts at every length up to the header's end, then at about 256
-// lengths of the rest. A cut file never reads as a whole one without a finding.
+// lengths of the rest. A cut file does not read as a whole one without a finding.
 func runTruncated(t *testing.T, dec formats.Decoder, c Case) {
 	step := 1
 	for n := 0; n < len(c.Data); n += step {
@@ -90,7 +93,7 @@ func runTruncated(t *testing.T, dec formats.Decoder, c Case) {
 		cut := c.Data[:n:n]
 		sniffs(dec, cut)
 		m, err := Check(t, dec, c.source(cut), formats.Limits{})
-		if err == nil && len(m.Findings) == 0 && len(m.Tensors) < c.Tensors {
+		if err == nil && !c.Open && len(m.Findings) == 0 && len(m.Tensors) < c.Tensors {
 			t.Errorf("cut at %d: %d of %d tensors and not a word about it", n, len(m.Tensors), c.Tensors)
 		}
 		if t.Failed() {
