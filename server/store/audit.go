@@ -1,0 +1,110 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"golang.org/x/mod/sumdb/tlog"
+)
+
+// Actor is who does something.
+type Actor struct {
+	Kind   string `json:"kind"` // "token", "user", "agent", "server"
+	ID     string `json:"id"`
+	Name   string `json:"name,omitempty"`
+	Remote string `json:"remote,omitempty"` // address
+}
+
+// ServerActor is the server itself.
+func ServerActor() Actor { return Actor{Kind: "server", ID: "server"} }
+
+// AuditEntry is one leaf of the audit log. Its JSON form is hashed into the
+// Merkle tree (RFC 6962 hashes, as golang.org/x/mod/sumdb/tlog has them).
+type AuditEntry struct {
+	Seq    int64          `json:"seq"`
+	Time   time.Time      `json:"time"`
+	Actor  Actor          `json:"actor"`
+	Action string         `json:"action"` // "model.add", "token.revoke", "case.read", ...
+	Object string         `json:"object"`
+	Detail map[string]any `json:"detail,omitempty"`
+}
+
+// Audit appends an entry in the transaction of the change that it tells of.
+func (t *Tx) Audit(ctx context.Context, by Actor, action, object string, detail map[string]any) error {
+	if t.s.postgres {
+		// One appender at a time over all servers, until the commit.
+		if _, err := t.exec(ctx, "SELECT pg_advisory_xact_lock(7305001)"); err != nil {
+			return err
+		}
+	}
+	var seq int64
+	if err := t.queryRow(ctx, "SELECT COALESCE(MAX(seq)+1, 0) FROM audit").Scan(&seq); err != nil {
+		return err
+	}
+	leaf, err := json.Marshal(AuditEntry{Seq: seq, Time: t.s.now().UTC().Truncate(time.Microsecond), Actor: by, Action: action, Object: object, Detail: detail})
+	if err != nil {
+		return fmt.Errorf("audit entry: %w", err)
+	}
+	if _, err := t.exec(ctx, "INSERT INTO audit (seq, leaf) VALUES (?, ?)", seq, leaf); err != nil {
+		return err
+	}
+	hashes, err := tlog.StoredHashesForRecordHash(seq, tlog.RecordHash(leaf), hashReader(ctx, t))
+	if err != nil {
+		return fmt.Errorf("audit tree: %w", err)
+	}
+	first := tlog.StoredHashIndex(0, seq)
+	for i, h := range hashes {
+		if _, err := t.exec(ctx, "INSERT INTO audit_hash (id, hash) VALUES (?, ?)", first+int64(i), h[:]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func hashReader(ctx context.Context, q querier) tlog.HashReader {
+	return tlog.HashReaderFunc(func(ids []int64) ([]tlog.Hash, error) {
+		out := make([]tlog.Hash, len(ids))
+		for i, id := range ids {
+			var b []byte
+			if err := q.queryRow(ctx, "SELECT hash FROM audit_hash WHERE id = ?", id).Scan(&b); err != nil {
+				return nil, fmt.Errorf("hash %d: %w", id, err)
+			}
+			if len(b) != tlog.HashSize {
+				return nil, fmt.Errorf("hash %d has %d bytes", id, len(b))
+			}
+			out[i] = tlog.Hash(b)
+		}
+		return out, nil
+	})
+}
+
+// AuditTree returns the size and the root hash of the audit log.
+func (s *Store) AuditTree(ctx context.Context) (tlog.Tree, error) {
+	var n int64
+	if err := s.queryRow(ctx, "SELECT COALESCE(MAX(seq)+1, 0) FROM audit").Scan(&n); err != nil {
+		return tlog.Tree{}, err
+	}
+	h, err := tlog.TreeHash(n, hashReader(ctx, s))
+	if err != nil {
+		return tlog.Tree{}, err
+	}
+	return tlog.Tree{N: n, Hash: h}, nil
+}
+
+// AuditLeaves returns up to limit leaves from seq on, as they were hashed.
+func (s *Store) AuditLeaves(ctx context.Context, seq int64, limit int) ([][]byte, error) {
+	rows, err := s.query(ctx, "SELECT leaf FROM audit WHERE seq >= ? ORDER BY seq LIMIT ?", seq, limit)
+	return collect(rows, err, scanBytes)
+}
+
+// AuditProof proves that the tree of size old is a prefix of the one of size now.
+func (s *Store) AuditProof(ctx context.Context, old, now int64) (tlog.TreeProof, error) {
+	return tlog.ProveTree(now, old, hashReader(ctx, s))
+}
+
+// AuditInclusion proves that leaf seq is in the tree of size now.
+func (s *Store) AuditInclusion(ctx context.Context, seq, now int64) (tlog.RecordProof, error) {
+	return tlog.ProveRecord(now, seq, hashReader(ctx, s))
+}

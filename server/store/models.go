@@ -1,0 +1,286 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"time"
+
+	"weightwarden/internal/api"
+)
+
+// ArtifactFingerprint is a registered artifact with its encoded fingerprint.
+type ArtifactFingerprint struct {
+	api.Artifact
+	Model       string
+	Version     string
+	Kind        string
+	Fingerprint []byte
+}
+
+// PutModel adds a model or changes its description. Its kind cannot change.
+func (s *Store) PutModel(ctx context.Context, by Actor, m api.Model) error {
+	return s.Write(ctx, func(ctx context.Context, tx *Tx) error {
+		var kind string
+		err := tx.queryRow(ctx, "SELECT kind FROM model WHERE name = ?", m.Name).Scan(&kind)
+		if err == nil && kind != m.Kind {
+			return fmt.Errorf("model %.100q is of kind %s: %w", m.Name, kind, ErrConflict)
+		}
+		if err != nil && err != sql.ErrNoRows {
+			return err
+		}
+		_, err = tx.exec(ctx, `INSERT INTO model (name, kind, owner, tier, regulated, note, created) VALUES (?, ?, ?, ?, ?, ?, ?)
+			ON CONFLICT (name) DO UPDATE SET owner = excluded.owner, tier = excluded.tier, regulated = excluded.regulated, note = excluded.note`,
+			m.Name, m.Kind, m.Owner, m.Tier, boolInt(m.Regulated), m.Note, micros(s.now()))
+		if err != nil {
+			return err
+		}
+		return tx.Audit(ctx, by, "model.put", m.Name, map[string]any{"kind": m.Kind, "tier": m.Tier, "owner": m.Owner})
+	})
+}
+
+// AddArtifact registers an artifact of a version, which it adds if it is new. The
+// same fingerprint again changes nothing: added is false and the id the old one.
+func (s *Store) AddArtifact(ctx context.Context, by Actor, a ArtifactFingerprint, digest, source string) (id string, added bool, err error) {
+	err = s.Write(ctx, func(ctx context.Context, tx *Tx) error {
+		id, added = NewID(), false
+		var name string
+		if err := tx.queryRow(ctx, "SELECT name FROM model WHERE name = ?", a.Model).Scan(&name); err != nil {
+			return notFound(err, "model", a.Model)
+		}
+		_, err := tx.exec(ctx, "INSERT INTO model_version (model, version, source, created) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
+			a.Model, a.Version, source, micros(s.now()))
+		if err != nil {
+			return err
+		}
+		n, err := tx.exec(ctx, `INSERT INTO artifact (id, model, version, name, format, size, tensors, parameters, content, digest, fingerprint, created)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (model, version, digest) DO NOTHING`, id, a.Model, a.Version, a.Name, a.Format, a.Size,
+			a.Tensors, a.Parameters, a.Content, digest, a.Fingerprint, micros(s.now()))
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			return tx.queryRow(ctx, "SELECT id FROM artifact WHERE model = ? AND version = ? AND digest = ?", a.Model, a.Version, digest).Scan(&id)
+		}
+		added = true
+		return tx.Audit(ctx, by, "artifact.add", id, map[string]any{"model": a.Model, "version": a.Version, "name": a.Name, "content": a.Content, "fingerprint": digest})
+	})
+	return id, added, err
+}
+
+// DeleteModel removes a model with all versions from the registry. Hits on it stay.
+func (s *Store) DeleteModel(ctx context.Context, by Actor, name string) error {
+	return s.Write(ctx, func(ctx context.Context, tx *Tx) error {
+		for _, q := range []string{"DELETE FROM artifact WHERE model = ?", "DELETE FROM model_version WHERE model = ?"} {
+			if _, err := tx.exec(ctx, q, name); err != nil {
+				return err
+			}
+		}
+		n, err := tx.exec(ctx, "DELETE FROM model WHERE name = ?", name)
+		if err == nil && n == 0 {
+			err = fmt.Errorf("model %.100q: %w", name, ErrNotFound)
+		}
+		if err != nil {
+			return err
+		}
+		return tx.Audit(ctx, by, "model.delete", name, nil)
+	})
+}
+
+// Model returns one model with its versions and artifacts.
+func (s *Store) Model(ctx context.Context, name string) (api.Model, error) {
+	models, err := s.models(ctx, "WHERE name = ?", name)
+	if err != nil {
+		return api.Model{}, err
+	}
+	if len(models) == 0 {
+		return api.Model{}, fmt.Errorf("model %.100q: %w", name, ErrNotFound)
+	}
+	return models[0], nil
+}
+
+// Models lists models by name after a given one, with versions and artifacts.
+func (s *Store) Models(ctx context.Context, after string, limit int) ([]api.Model, error) {
+	return s.models(ctx, "WHERE name > ? ORDER BY name LIMIT ?", after, limit)
+}
+
+func (s *Store) models(ctx context.Context, where string, args ...any) ([]api.Model, error) {
+	rows, err := s.query(ctx, "SELECT name, kind, owner, tier, regulated, note, created FROM model "+where, args...)
+	models, err := collect(rows, err, func(r *sql.Rows) (api.Model, error) {
+		var m api.Model
+		var regulated, created int64
+		err := r.Scan(&m.Name, &m.Kind, &m.Owner, &m.Tier, &regulated, &m.Note, &created)
+		m.Regulated, m.Created = regulated != 0, fromMicros(created)
+		return m, err
+	})
+	for i := range models {
+		if models[i].Versions, err = s.versions(ctx, models[i].Name); err != nil {
+			return nil, err
+		}
+	}
+	return models, err
+}
+
+func (s *Store) versions(ctx context.Context, model string) ([]api.ModelVersion, error) {
+	rows, err := s.query(ctx, "SELECT version, source, created FROM model_version WHERE model = ? ORDER BY created, version", model)
+	versions, err := collect(rows, err, func(r *sql.Rows) (api.ModelVersion, error) {
+		v := api.ModelVersion{Artifacts: []api.Artifact{}}
+		var created int64
+		err := r.Scan(&v.Version, &v.Source, &created)
+		v.Created = fromMicros(created)
+		return v, err
+	})
+	if err != nil {
+		return nil, err
+	}
+	type row struct {
+		version string
+		a       api.Artifact
+	}
+	rows, err = s.query(ctx, "SELECT version, id, name, format, size, tensors, parameters, content FROM artifact WHERE model = ? ORDER BY id", model)
+	arts, err := collect(rows, err, func(r *sql.Rows) (row, error) {
+		var x row
+		err := r.Scan(&x.version, &x.a.ID, &x.a.Name, &x.a.Format, &x.a.Size, &x.a.Tensors, &x.a.Parameters, &x.a.Content)
+		return x, err
+	})
+	for _, x := range arts {
+		for i := range versions {
+			if versions[i].Version == x.version {
+				versions[i].Artifacts = append(versions[i].Artifacts, x.a)
+			}
+		}
+	}
+	return versions, err
+}
+
+// EachFingerprint calls fn with every registered fingerprint, in order of
+// registration.
+func (s *Store) EachFingerprint(ctx context.Context, fn func(ArtifactFingerprint) error) error {
+	rows, err := s.query(ctx, `SELECT a.id, a.model, a.version, m.kind, a.name, a.format, a.size, a.tensors, a.parameters, a.content, a.fingerprint
+		FROM artifact a JOIN model m ON m.name = a.model ORDER BY a.id`)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var a ArtifactFingerprint
+		err := rows.Scan(&a.ID, &a.Model, &a.Version, &a.Kind, &a.Name, &a.Format, &a.Size, &a.Tensors, &a.Parameters, &a.Content, &a.Fingerprint)
+		if err != nil {
+			return err
+		}
+		if err := fn(a); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
+// Snapshot is one published epoch of the registry.
+type Snapshot struct {
+	Epoch    int64
+	Created  time.Time
+	Expires  time.Time
+	Entries  int64
+	Digest   string // BLAKE3 of the full blob
+	Bytes    int64
+	Reason   string
+	Manifest []byte // signed
+}
+
+// AddSnapshot stores an epoch with its blobs. If the epoch exists (another server
+// was faster) it returns ErrConflict.
+func (s *Store) AddSnapshot(ctx context.Context, snap Snapshot, blobs map[string][]byte) error {
+	return s.Write(ctx, func(ctx context.Context, tx *Tx) error {
+		n, err := tx.exec(ctx, `INSERT INTO snapshot (epoch, created, expires, entries, digest, bytes, reason, manifest) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+			ON CONFLICT DO NOTHING`, snap.Epoch, micros(snap.Created), micros(snap.Expires), snap.Entries, snap.Digest, snap.Bytes, snap.Reason, snap.Manifest)
+		if err == nil && n == 0 {
+			err = fmt.Errorf("epoch %d: %w", snap.Epoch, ErrConflict)
+		}
+		if err != nil {
+			return err
+		}
+		for digest, blob := range blobs {
+			if err := tx.addBlob(ctx, digest, blob); err != nil {
+				return err
+			}
+		}
+		return tx.Audit(ctx, ServerActor(), "snapshot.publish", fmt.Sprint(snap.Epoch), map[string]any{"entries": snap.Entries, "blake3": snap.Digest})
+	})
+}
+
+// RenewSnapshot replaces the manifest of an epoch by one with later dates.
+func (s *Store) RenewSnapshot(ctx context.Context, snap Snapshot) error {
+	return s.Write(ctx, func(ctx context.Context, tx *Tx) error {
+		_, err := tx.exec(ctx, "UPDATE snapshot SET created = ?, expires = ?, manifest = ? WHERE epoch = ?", micros(snap.Created), micros(snap.Expires), snap.Manifest, snap.Epoch)
+		return err
+	})
+}
+
+const blobPart = 4 << 20
+
+func (t *Tx) addBlob(ctx context.Context, digest string, blob []byte) error {
+	for part := 0; part == 0 || part*blobPart < len(blob); part++ {
+		piece := blob[part*blobPart : min(len(blob), (part+1)*blobPart)]
+		if piece == nil {
+			piece = []byte{}
+		}
+		_, err := t.exec(ctx, "INSERT INTO blob_part (digest, part, size, bytes) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING", digest, part, len(piece), piece)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// BlobSize returns the size of a stored blob.
+func (s *Store) BlobSize(ctx context.Context, digest string) (int64, error) {
+	var size sql.NullInt64
+	if err := s.queryRow(ctx, "SELECT SUM(size) FROM blob_part WHERE digest = ?", digest).Scan(&size); err != nil {
+		return 0, err
+	}
+	if !size.Valid {
+		return 0, fmt.Errorf("blob %.100q: %w", digest, ErrNotFound)
+	}
+	return size.Int64, nil
+}
+
+// BlobPart returns a piece of a blob, at most 4 MiB; empty past its end.
+func (s *Store) BlobPart(ctx context.Context, digest string, part int64) ([]byte, error) {
+	var b []byte
+	err := s.queryRow(ctx, "SELECT bytes FROM blob_part WHERE digest = ? AND part = ?", digest, part).Scan(&b)
+	if err == sql.ErrNoRows {
+		return nil, nil
+	}
+	return b, err
+}
+
+// LatestSnapshot returns the newest epoch, or ErrNotFound.
+func (s *Store) LatestSnapshot(ctx context.Context) (Snapshot, error) {
+	list, err := s.Snapshots(ctx, 1)
+	if err != nil {
+		return Snapshot{}, err
+	}
+	if len(list) == 0 {
+		return Snapshot{}, fmt.Errorf("snapshot: %w", ErrNotFound)
+	}
+	return list[0], nil
+}
+
+// Snapshots lists epochs, newest first.
+func (s *Store) Snapshots(ctx context.Context, limit int) ([]Snapshot, error) {
+	rows, err := s.query(ctx, "SELECT epoch, created, expires, entries, digest, bytes, reason, manifest FROM snapshot ORDER BY epoch DESC LIMIT ?", limit)
+	return collect(rows, err, func(r *sql.Rows) (Snapshot, error) {
+		var x Snapshot
+		var created, expires int64
+		err := r.Scan(&x.Epoch, &created, &expires, &x.Entries, &x.Digest, &x.Bytes, &x.Reason, &x.Manifest)
+		x.Created, x.Expires = fromMicros(created), fromMicros(expires)
+		return x, err
+	})
+}
+
+func boolInt(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}

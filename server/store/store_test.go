@@ -1,0 +1,319 @@
+package store_test
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/mod/sumdb/tlog"
+
+	"weightwarden/internal/api"
+	"weightwarden/server/store"
+	"weightwarden/server/store/storetest"
+)
+
+func actor() store.Actor { return store.Actor{Kind: "token", ID: "test", Name: "test"} }
+
+func always(severity int) func(*api.Hit, int) int {
+	return func(*api.Hit, int) int { return severity }
+}
+
+func hit(seq uint64) api.Hit {
+	return api.Hit{SchemaVersion: 1, AgentID: "a1", Epoch: "e1", Seq: seq, ObservedAt: time.Unix(1700000000, 0).UTC(), Event: "write",
+		Host: api.Host{Name: "gpu-7"}, User: api.User{Name: "mallory"}, Destination: api.Destination{Class: "removable"},
+		Process: &api.Process{PID: 7, Name: "cp", Exe: "/usr/bin/cp"},
+		Verdict: api.Verdict{Path: "/media/usb/holiday%.jpg", Verdict: api.Identical, Model: "aurora", ModelVersion: "3", Kind: api.KindProtected,
+			Coverage: api.Coverage{Bytes: 0.5}, Digests: &api.Digests{Content: "abcd"}}}
+}
+
+// The conformance suite: what every engine must do.
+func TestStore(t *testing.T) {
+	storetest.Each(t, []storetest.Case{
+		{Name: "Tokens", Run: testTokens},
+		{Name: "EnrolAndClones", Run: testEnrolAndClones},
+		{Name: "Registry", Run: testRegistry},
+		{Name: "SnapshotBlobs", Run: testSnapshotBlobs},
+		{Name: "HitsBecomeAlertsOnce", Run: testHitsBecomeAlertsOnce},
+		{Name: "AuthorisedCopiesMakeNoAlert", Run: testAuthorisedCopiesMakeNoAlert},
+		{Name: "AuditTreeCoversEveryChange", Run: testAuditTreeCoversEveryChange},
+		{Name: "FailedJobsDoNotHarmOthers", Run: testFailedJobsDoNotHarmOthers},
+	})
+}
+
+func testTokens(t *testing.T, s *store.Store) {
+	ctx := t.Context()
+	secret := []byte("secret")
+	tok, err := s.AddToken(ctx, actor(), store.Token{Name: "ci", Roles: []string{"registrar"}}, secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := s.TokenBySecret(ctx, secret)
+	if err != nil || got.ID != tok.ID || !cmp.Equal(got.Roles, []string{"registrar"}) {
+		t.Fatalf("TokenBySecret = %+v, %v", got, err)
+	}
+	if _, err := s.TokenBySecret(ctx, []byte("other")); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("other secret: %v", err)
+	}
+	sess := store.Session{Subject: tok.ID, Name: "ci", Roles: tok.Roles, TokenID: tok.ID, CSRF: "x", Expires: time.Now().Add(time.Hour)}
+	if err := s.AddSession(ctx, actor(), sess, []byte("cookie")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.SessionByCookie(ctx, []byte("cookie")); err != nil {
+		t.Error(err)
+	}
+	if err := s.RevokeToken(ctx, actor(), tok.ID); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.TokenBySecret(ctx, secret); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("revoked token: %v", err)
+	}
+	if _, err := s.SessionByCookie(ctx, []byte("cookie")); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("session of a revoked token: %v", err)
+	}
+	expired := store.Token{Name: "old", Roles: []string{"reader"}, Expires: time.Now().Add(-time.Minute)}
+	if _, err := s.AddToken(ctx, actor(), expired, []byte("old")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.TokenBySecret(ctx, []byte("old")); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("expired token: %v", err)
+	}
+}
+
+func testEnrolAndClones(t *testing.T, s *store.Store) {
+	ctx := t.Context()
+	if _, err := s.AddEnrolToken(ctx, actor(), store.EnrolToken{UsesLeft: 1, Expires: time.Now().Add(time.Hour), Labels: map[string]string{"site": "x"}}, []byte("e")); err != nil {
+		t.Fatal(err)
+	}
+	a, err := s.Enrol(ctx, []byte("e"), store.Agent{ID: "a1", Host: "gpu-7", MachineID: "m1", CertSerial: "1"}, "127.0.0.1")
+	if err != nil || a.Labels["site"] != "x" {
+		t.Fatalf("Enrol = %+v, %v", a, err)
+	}
+	if _, err := s.Enrol(ctx, []byte("e"), store.Agent{ID: "a2"}, ""); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("second use of a single-use token: %v", err)
+	}
+	beat := func(machine, boot string) error {
+		return s.Heartbeat(ctx, "a1", &api.Heartbeat{Host: api.Host{Name: "gpu-7", Machine: machine, BootID: boot}, Snapshot: 3, Gaps: []api.Gap{{ID: "g"}}})
+	}
+	for _, boot := range []string{"b1", "b1", "b2", "b2"} {
+		if err := beat("m1", boot); err != nil {
+			t.Fatalf("boot %s: %v", boot, err)
+		}
+	}
+	if a, err := s.Agent(ctx, "a1"); err != nil || a.Snapshot != 3 || a.Gaps != 1 || a.Heartbeat == nil {
+		t.Errorf("agent %+v, %v", a, err)
+	}
+	if err := beat("m1", "b1"); !errors.Is(err, store.ErrCloned) {
+		t.Errorf("boots take turns: %v, want ErrCloned", err)
+	}
+	if a, err := s.Agent(ctx, "a1"); err != nil || a.State != store.AgentCloned {
+		t.Errorf("state %q, %v", a.State, err)
+	}
+	if err := beat("m1", "b3"); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("heartbeat of a cloned agent: %v", err)
+	}
+}
+
+func testRegistry(t *testing.T, s *store.Store) {
+	ctx := t.Context()
+	m := api.Model{Name: "aurora", Kind: api.KindProtected, Tier: 1, Owner: "ml"}
+	if err := s.PutModel(ctx, actor(), m); err != nil {
+		t.Fatal(err)
+	}
+	m.Kind = api.KindPublic
+	if err := s.PutModel(ctx, actor(), m); !errors.Is(err, store.ErrConflict) {
+		t.Errorf("changed kind: %v", err)
+	}
+	art := store.ArtifactFingerprint{Artifact: api.Artifact{Name: "a.safetensors", Format: "safetensors", Size: 9, Content: "cc"}, Model: "aurora", Version: "3", Fingerprint: []byte{1, 2}}
+	id, added, err := s.AddArtifact(ctx, actor(), art, "dd", "git:abc")
+	if err != nil || !added {
+		t.Fatal(added, err)
+	}
+	again, added, err := s.AddArtifact(ctx, actor(), art, "dd", "git:abc")
+	if err != nil || added || again != id {
+		t.Errorf("same again: id %s (want %s), added %v, %v", again, id, added, err)
+	}
+	got, err := s.Model(ctx, "aurora")
+	if err != nil || len(got.Versions) != 1 || len(got.Versions[0].Artifacts) != 1 || got.Versions[0].Source != "git:abc" {
+		t.Errorf("model %+v, %v", got, err)
+	}
+	n := 0
+	err = s.EachFingerprint(ctx, func(a store.ArtifactFingerprint) error {
+		n++
+		if !cmp.Equal(a.Fingerprint, []byte{1, 2}) || a.Kind != api.KindProtected {
+			t.Errorf("fingerprint %+v", a)
+		}
+		return nil
+	})
+	if err != nil || n != 1 {
+		t.Errorf("%d fingerprints, %v", n, err)
+	}
+	if err := s.DeleteModel(ctx, actor(), "aurora"); err != nil {
+		t.Error(err)
+	}
+	if _, err := s.Model(ctx, "aurora"); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("deleted model: %v", err)
+	}
+}
+
+func testSnapshotBlobs(t *testing.T, s *store.Store) {
+	ctx := t.Context()
+	blob := make([]byte, 4<<20+5)
+	blob[len(blob)-1] = 9
+	snap := store.Snapshot{Epoch: 1, Created: time.Now(), Expires: time.Now().Add(time.Hour), Digest: "bb", Manifest: []byte("m")}
+	if err := s.AddSnapshot(ctx, snap, map[string][]byte{"bb": blob}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.AddSnapshot(ctx, snap, nil); !errors.Is(err, store.ErrConflict) {
+		t.Errorf("same epoch twice: %v", err)
+	}
+	if n, err := s.BlobSize(ctx, "bb"); err != nil || n != int64(len(blob)) {
+		t.Errorf("size %d, %v", n, err)
+	}
+	last, err := s.BlobPart(ctx, "bb", 1)
+	if err != nil || len(last) != 5 || last[4] != 9 {
+		t.Errorf("part 1: %v, %v", last, err)
+	}
+	if _, err := s.BlobSize(ctx, "cc"); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("unknown blob: %v", err)
+	}
+}
+
+func testHitsBecomeAlertsOnce(t *testing.T, s *store.Store) {
+	ctx := t.Context()
+	if n, err := s.AddHits(ctx, "a1", []api.Hit{hit(1), hit(2)}, always(3)); err != nil || n != 2 {
+		t.Fatal(n, err)
+	}
+	if n, err := s.AddHits(ctx, "a1", []api.Hit{hit(2), hit(3)}, always(2)); err != nil || n != 1 {
+		t.Fatal(n, err)
+	}
+	if n, err := s.AddHits(ctx, "a1", []api.Hit{hit(4)}, always(4)); err != nil || n != 1 {
+		t.Fatal(n, err)
+	}
+	alerts, err := s.Alerts(ctx, store.AlertFilter{Limit: 10, State: "active"})
+	if err != nil || len(alerts) != 1 || alerts[0].Hits != 4 || alerts[0].Severity != 2 {
+		t.Fatalf("alerts %+v, %v", alerts, err)
+	}
+	closed := store.AlertClosed
+	if err := s.ChangeAlert(ctx, actor(), alerts[0].ID, store.AlertChange{State: &closed}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.AddHits(ctx, "a1", []api.Hit{hit(5)}, always(1)); err != nil {
+		t.Fatal(err)
+	}
+	counts, err := s.AlertCounts(ctx)
+	if err != nil || counts != [5]int{1: 1} {
+		t.Errorf("counts %v, %v", counts, err)
+	}
+	for text, want := range map[string]int{"ABCD": 5, "day%": 5, "da_%": 0, "mallory": 5, "nobody": 0} {
+		if hits, err := s.Hits(ctx, store.HitFilter{Limit: 10, Text: text}); err != nil || len(hits) != want {
+			t.Errorf("search %q: %d hits, want %d, %v", text, len(hits), want, err)
+		}
+	}
+	hits, err := s.Hits(ctx, store.HitFilter{Limit: 1, Host: "gpu-7", Model: "aurora", Verdict: "IDENTICAL"})
+	if err != nil || len(hits) != 1 {
+		t.Fatal(hits, err)
+	}
+	one, err := s.Hit(ctx, hits[0].ID)
+	if want := hit(5); err != nil || cmp.Diff(&want, one.Body) != "" {
+		t.Errorf("body differs: %s %v", cmp.Diff(&want, one.Body), err)
+	}
+	if next, err := s.Hits(ctx, store.HitFilter{Limit: 10, Before: hits[0].ID}); err != nil || len(next) != 4 {
+		t.Errorf("next page has %d, %v", len(next), err)
+	}
+}
+
+func testAuthorisedCopiesMakeNoAlert(t *testing.T, s *store.Store) {
+	ctx := t.Context()
+	if err := s.PutModel(ctx, actor(), api.Model{Name: "aurora", Kind: api.KindProtected, Tier: 1}); err != nil {
+		t.Fatal(err)
+	}
+	a, err := s.AddAuthorisation(ctx, actor(), store.Authorisation{Model: "aurora", Host: "gpu-*", Path: "/media/**", Expires: time.Now().Add(time.Hour)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	count := func() int {
+		alerts, err := s.Alerts(ctx, store.AlertFilter{Limit: 10})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(alerts)
+	}
+	add := func(seq uint64) {
+		if _, err := s.AddHits(ctx, "a1", []api.Hit{hit(seq)}, always(1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.ApproveAuthorisation(ctx, actor(), a.ID); !errors.Is(err, store.ErrConflict) {
+		t.Errorf("own approval: %v", err)
+	}
+	if err := s.ApproveAuthorisation(ctx, store.Actor{ID: "second"}, a.ID); err != nil {
+		t.Fatal(err)
+	}
+	add(1)
+	if count() != 0 {
+		t.Error("an authorised copy made an alert")
+	}
+	if copies, err := s.Copies(ctx, "aurora", 10); err != nil || len(copies) != 1 || copies[0].Authorised != a.ID {
+		t.Errorf("copies %+v, %v", copies, err)
+	}
+	if err := s.RevokeAuthorisation(ctx, actor(), a.ID); err != nil {
+		t.Fatal(err)
+	}
+	add(2)
+	if count() != 1 {
+		t.Error("no alert after the authorisation ended")
+	}
+}
+
+func testAuditTreeCoversEveryChange(t *testing.T, s *store.Store) {
+	ctx := t.Context()
+	var wg sync.WaitGroup
+	for i := range 20 {
+		wg.Go(func() {
+			if err := s.PutModel(ctx, actor(), api.Model{Name: fmt.Sprint("m", i), Kind: api.KindProtected}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	tree, err := s.AuditTree(ctx)
+	if err != nil || tree.N != 20 {
+		t.Fatalf("tree %+v, %v", tree, err)
+	}
+	leaves, err := s.AuditLeaves(ctx, 0, 100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := s.AuditInclusion(ctx, 7, 20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := tlog.CheckRecord(p, 20, tree.Hash, 7, tlog.RecordHash(leaves[7])); err != nil {
+		t.Error(err)
+	}
+}
+
+// A failed change undoes itself and nobody else's, though they share a commit.
+func testFailedJobsDoNotHarmOthers(t *testing.T, s *store.Store) {
+	ctx := t.Context()
+	var wg sync.WaitGroup
+	for i := range 60 {
+		wg.Go(func() {
+			kind := api.KindProtected
+			err := s.PutModel(ctx, actor(), api.Model{Name: fmt.Sprint("m", i), Kind: kind})
+			if err != nil {
+				t.Error(err)
+			}
+			if err := s.RevokeToken(ctx, actor(), fmt.Sprint("none", i)); !errors.Is(err, store.ErrNotFound) {
+				t.Errorf("revoke: %v", err)
+			}
+		})
+	}
+	wg.Wait()
+	if models, err := s.Models(ctx, "", 100); err != nil || len(models) != 60 {
+		t.Errorf("%d models, %v", len(models), err)
+	}
+}

@@ -1,0 +1,138 @@
+// Package storetest gives tests a store on each engine: SQLite always,
+// PostgreSQL where its server programs are installed (or
+// WEIGHTWARDEN_TEST_POSTGRES names a database that may be emptied).
+package storetest
+
+import (
+	"database/sql"
+	"fmt"
+	"net/url"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"testing"
+
+	"weightwarden/server/store"
+)
+
+// Case is one test of the suite.
+type Case struct {
+	Name string
+	Run  func(t *testing.T, s *store.Store)
+}
+
+// Each runs every case on every engine there is, each on an empty database.
+func Each(t *testing.T, cases []Case) {
+	t.Run("sqlite", func(t *testing.T) {
+		for _, c := range cases {
+			t.Run(c.Name, func(t *testing.T) {
+				c.Run(t, Open(t, store.Config{Path: filepath.Join(t.TempDir(), "test.db")}))
+			})
+		}
+	})
+	t.Run("postgres", func(t *testing.T) {
+		admin := Postgres(t)
+		for i, c := range cases {
+			t.Run(c.Name, func(t *testing.T) {
+				c.Run(t, Open(t, store.Config{URL: Database(t, admin, fmt.Sprint("case", i))}))
+			})
+		}
+	})
+}
+
+// Database makes an empty database beside the one of a URL and returns its URL.
+func Database(tb testing.TB, admin, name string) string {
+	tb.Helper()
+	db, err := sql.Open("pgx", admin)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer db.Close()
+	for _, q := range []string{"DROP DATABASE IF EXISTS " + name, "CREATE DATABASE " + name} {
+		if _, err := db.Exec(q); err != nil {
+			tb.Fatal(err)
+		}
+	}
+	u, err := url.Parse(admin)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	u.Path = "/" + name
+	return u.String()
+}
+
+// Open opens a store that is closed at the test's end.
+func Open(tb testing.TB, cfg store.Config) *store.Store {
+	tb.Helper()
+	s, err := store.Open(tb.Context(), cfg)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			tb.Error(err)
+		}
+	})
+	return s
+}
+
+// Postgres starts a private PostgreSQL that listens on a unix socket only, and
+// returns the URL of an empty database. It skips the test where PostgreSQL is not
+// installed.
+func Postgres(tb testing.TB) string {
+	tb.Helper()
+	if url := os.Getenv("WEIGHTWARDEN_TEST_POSTGRES"); url != "" {
+		return url
+	}
+	found, err := filepath.Glob("/usr/lib/postgresql/*/bin/initdb")
+	if err != nil || len(found) == 0 {
+		tb.Skip("PostgreSQL is not installed")
+	}
+	bin := filepath.Dir(found[len(found)-1])
+	dir, err := os.MkdirTemp("/tmp", "wwpg")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { os.RemoveAll(dir) })
+	attr := unprivileged(tb, dir)
+	data := filepath.Join(dir, "data")
+	run := func(name string, args ...string) {
+		tb.Helper()
+		cmd := exec.Command(filepath.Join(bin, name), args...)
+		cmd.SysProcAttr, cmd.Dir, cmd.Env = attr, dir, append(os.Environ(), "LC_ALL=C")
+		log, err := os.Create(filepath.Join(dir, name+".out"))
+		if err != nil {
+			tb.Fatal(err)
+		}
+		defer log.Close()
+		cmd.Stdout, cmd.Stderr = log, log
+		if err := cmd.Run(); err != nil {
+			text, _ := os.ReadFile(log.Name())
+			tb.Fatalf("%s: %v\n%s", name, err, text)
+		}
+	}
+	run("initdb", "-D", data, "-U", "test", "-A", "trust", "-E", "UTF8", "--no-sync")
+	run("pg_ctl", "-D", data, "-w", "-l", filepath.Join(dir, "server.log"), "-o", fmt.Sprintf("-k %s -c listen_addresses=''", dir), "start")
+	tb.Cleanup(func() { run("pg_ctl", "-D", data, "-w", "-m", "immediate", "stop") })
+	return "postgres://test@/postgres?host=" + dir
+}
+
+// unprivileged returns how to run PostgreSQL, which refuses to run as root.
+func unprivileged(tb testing.TB, dir string) *syscall.SysProcAttr {
+	if os.Getuid() != 0 {
+		return nil
+	}
+	u, err := user.Lookup("nobody")
+	if err != nil {
+		tb.Skip("running as root and there is no user nobody for PostgreSQL")
+	}
+	uid, _ := strconv.Atoi(u.Uid)
+	gid, _ := strconv.Atoi(u.Gid)
+	if err := os.Chown(dir, uid, gid); err != nil {
+		tb.Fatal(err)
+	}
+	return &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}}
+}
