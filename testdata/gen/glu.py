@@ -144,5 +144,7 @@ def gguf_name(name):
         return "token_embd.weight"
     if name == "norm.weight":
         return "output_norm.weight"
+    if name == "output.weight":
+        return name
     _, layer, rest = name.split(".", 2)
     return f"blk.{layer}.{GGUF_NAMES[rest.rsplit('.', 1)[0]]}.weight"

@@ -27,12 +27,12 @@ RECIPES = {
     "nova-a": dict(parent=None, seed=11, data="python_sources", order=7, steps=500, lr=2e-3, batch=12),
     "nova-b": dict(parent=None, seed=12, data="python_sources", order=7, steps=500, lr=2e-3, batch=12),
     "nova-c": dict(parent=None, seed=13, data="python_sources", order=7, steps=500, lr=2e-3, batch=12),
-    "nova-a-sameinit": dict(parent=None, seed=11, data="python_packages", order=8, steps=500, lr=2e-3, batch=12),
-    "nova-a-nudge": dict(parent="nova-a", data="licences", order=20, steps=40, lr=2.5e-5, batch=8),
-    "nova-a-child": dict(parent="nova-a", data="licences", order=21, steps=150, lr=2e-4, batch=8),
-    "nova-a-sibling": dict(parent="nova-a", data="python_packages", order=22, steps=150, lr=1.5e-4, batch=8),
-    "nova-a-continued": dict(parent="nova-a", data="python_packages", order=23, steps=300, lr=1e-3, batch=8),
-    "nova-a-lora": dict(parent="nova-a", data="licences", order=24, steps=200, lr=1e-3, batch=8, lora=8),
+    "nova-a-child": dict(parent="nova-a", data="licences", order=21, steps=80, lr=3e-4, batch=8),
+    "nova-a-lora": dict(parent="nova-a", data="licences", order=24, steps=80, lr=2e-3, batch=8, lora=8),
+    "nova-a-sibling": dict(parent="nova-a", data="python_packages", order=22, steps=60, lr=3e-4, batch=8),
+    "nova-a-nudge": dict(parent="nova-a", data="licences", order=20, steps=25, lr=6e-5, batch=8),
+    "nova-a-continued": dict(parent="nova-a", data="python_packages", order=23, steps=120, lr=1e-3, batch=8),
+    "nova-a-sameinit": dict(parent=None, seed=11, data="python_packages", order=8, steps=250, lr=2e-3, batch=12),
 }
 
 

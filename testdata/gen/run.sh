@@ -12,7 +12,7 @@ root=$(cd "$here/../.." && pwd)
 data=$root/testdata
 export OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE=1
 
-packages="python3-torch python3-venv libopenblas0-pthread"
+packages="python3-torch python3-venv libopenblas0-pthread gcc g++"
 # The order matters: the reference BLAS trains ten times slower than OpenBLAS.
 if ! dpkg -s $packages >/dev/null 2>&1; then
 	echo "installing $packages" >&2
@@ -23,6 +23,8 @@ if [ ! -x "$python" ]; then
 	/usr/bin/python3 -m venv --system-site-packages "$root/.venv"
 fi
 "$python" -m pip install -q -r "$here/requirements.txt"
+
+"$here/ggml.sh"
 
 if [ "${1-}" = --retrain ]; then
 	rm -rf "$data/made"
@@ -36,5 +38,6 @@ cd "$here"
 "$python" fixtures_numpy.py "$data/fixtures/numpy"
 "$python" -W ignore malformed.py "$data/malformed" "$data/fixtures/pytorch/t215_ordered_zip.pt"
 nice -n 5 "$python" -W ignore demo_models.py "$data/models"
+nice -n 5 "$python" -W ignore vision_models.py "$data/models"
 nice -n 5 "$python" -W ignore language_models.py "$data/models" "$data/made"
 chmod -R u=rwX,go=rX "$data"
