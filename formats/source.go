@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"strings"
 )
 
 // Source is the bytes of one file. It is never a path: an agent hands over the
@@ -44,6 +46,14 @@ func OpenSibling(src Source, name string) (Source, error) {
 		return nil, ErrNoSiblings
 	}
 	return s.OpenSibling(name)
+}
+
+// LocalName reports whether a name out of a file is a plain relative one: no
+// absolute path, no "." or "..", no empty part, no back-slash, no zero byte. What
+// it leads to is for the Source to decide; a name that fails here was made to
+// lead somewhere else.
+func LocalName(name string) bool {
+	return name != "." && fs.ValidPath(name) && !strings.ContainsAny(name, "\\\x00")
 }
 
 // Section is the part of src from offset on for length bytes, as a Source of its

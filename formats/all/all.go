@@ -7,8 +7,8 @@ import (
 	"weightwarden/formats/archive/tar"
 	"weightwarden/formats/archive/zip"
 	"weightwarden/formats/gguf"
-	"weightwarden/formats/pytorch"
 	"weightwarden/formats/onnx"
+	"weightwarden/formats/pytorch"
 	"weightwarden/formats/safetensors"
 )
 

@@ -83,7 +83,7 @@ func (f *File) OpenSibling(name string) (formats.Source, error) {
 	if f.root == nil {
 		return nil, formats.ErrNoSiblings
 	}
-	if name == "." || !fs.ValidPath(name) || !filepath.IsLocal(name) || strings.ContainsAny(name, "\\\x00") {
+	if !formats.LocalName(name) || !filepath.IsLocal(name) {
 		return nil, fmt.Errorf("%.200q: %w", name, ErrEscape)
 	}
 	f.mu.Lock()

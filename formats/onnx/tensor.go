@@ -3,7 +3,6 @@ package onnx
 import (
 	"errors"
 	"io/fs"
-	"path"
 	"strconv"
 	"strings"
 
@@ -195,7 +194,7 @@ func (p *parser) external(out *formats.Tensor, size int64) {
 func (p *parser) openExternal(name string) external {
 	e := external{err: formats.ErrLimit}
 	switch {
-	case !fs.ValidPath(name) || path.Clean(name) != name || strings.ContainsAny(name, "\\\x00"):
+	case !formats.LocalName(name):
 		e.err = fs.ErrInvalid
 		p.find("external", formats.Danger, p.t.at, "external data in %.200q: the name leads out of the model's folder and is not followed", p.t.file)
 	case len(p.externals) < maxExternals:
