@@ -10,6 +10,7 @@ import (
 	"weightwarden/formats/onnx"
 	"weightwarden/formats/pytorch"
 	"weightwarden/formats/safetensors"
+	"weightwarden/formats/sharded"
 )
 
 // Decoders returns every decoder and container of the product.
@@ -20,6 +21,7 @@ func Decoders() formats.Decoders {
 			gguf.Decoder{},
 			pytorch.Decoder{},
 			onnx.Decoder{},
+			sharded.Decoder{Shards: []formats.Decoder{safetensors.Decoder{}, pytorch.Decoder{}}},
 		},
 		Containers: append([]formats.Container{
 			tar.Container{},
