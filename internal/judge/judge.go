@@ -26,7 +26,9 @@ type ModelDecoder interface {
 // Matcher is a registry: it compares a fingerprint with everything registered and
 // returns what matched, best first. *index.DB is one.
 type Matcher interface {
-	Match(ctx context.Context, f *fingerprint.Fingerprint) ([]fingerprint.Match, error)
+	// m is what f was computed from, nil where there is no file at hand; parts that
+	// were fused, split or disguised are then looked for in it again.
+	MatchFile(ctx context.Context, f *fingerprint.Fingerprint, m *formats.Model, opt fingerprint.Options) ([]fingerprint.Match, error)
 	// Fingerprint returns the fingerprint of a registered artifact, or false.
 	Fingerprint(model, version, artifact string) (*fingerprint.Fingerprint, bool)
 }
@@ -174,7 +176,7 @@ func (s *Subject) Format() string {
 // Verdict matches s against the registry. src, when it is not nil, is read once
 // more for the digests of a hit.
 func (j *Judge) Verdict(ctx context.Context, s *Subject, src formats.Source) (*api.Verdict, error) {
-	matches, err := j.Matcher.Match(ctx, s.Fingerprint)
+	matches, err := j.Matcher.MatchFile(ctx, s.Fingerprint, s.Model, fingerprint.Options{Key: j.Key, Jobs: j.Jobs, Progress: j.Progress, Quick: s.Quick})
 	if err != nil {
 		return nil, err
 	}
