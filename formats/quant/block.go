@@ -36,13 +36,21 @@ func halfAt(b []byte) float32 { return halfToFloat(binary.LittleEndian.Uint16(b)
 // block, high nibbles the second.
 func decodeQ4_0(dst []float32, src []byte) {
 	for len(dst) >= 32 && len(src) >= 18 {
-		d := halfAt(src)
-		y, q := (*[32]float32)(dst), (*[16]byte)(src[2:])
-		for j, b := range q {
-			y[j] = offset8[b&15] * d
-			y[j+16] = offset8[b>>4] * d
-		}
+		levels16((*[32]float32)(dst), (*[16]byte)(src[2:]), halfAt(src), &offset8)
 		dst, src = dst[32:], src[18:]
+	}
+}
+
+// levels16 scales the levels that 32 nibbles choose: the low nibbles of 16 bytes,
+// then the high ones.
+func levels16(y *[32]float32, q *[16]byte, d float32, level *[16]float32) {
+	for j := 0; j < 16; j += 4 {
+		w := binary.LittleEndian.Uint32(q[j:])
+		a, b := (*[4]float32)(y[j:]), (*[4]float32)(y[j+16:])
+		a[0], a[1] = level[w&15]*d, level[w>>8&15]*d
+		a[2], a[3] = level[w>>16&15]*d, level[w>>24&15]*d
+		b[0], b[1] = level[w>>4&15]*d, level[w>>12&15]*d
+		b[2], b[3] = level[w>>20&15]*d, level[w>>28]*d
 	}
 }
 
@@ -117,9 +125,10 @@ func decodeQ8K(dst []float32, src []byte) {
 }
 
 func scaleBytes(y *[32]float32, q *[32]byte, d float32) {
-	for j, b := range q {
-		y[j] = float32(int8(b)) * d
-	}
+	scale8((*[8]float32)(y[:]), binary.LittleEndian.Uint64(q[:]), d)
+	scale8((*[8]float32)(y[8:]), binary.LittleEndian.Uint64(q[8:]), d)
+	scale8((*[8]float32)(y[16:]), binary.LittleEndian.Uint64(q[16:]), d)
+	scale8((*[8]float32)(y[24:]), binary.LittleEndian.Uint64(q[24:]), d)
 }
 
 // decodeQ1_0 makes d of a set bit and -d of a clear one.
@@ -129,9 +138,8 @@ func decodeQ1_0(dst []float32, src []byte) {
 		sign := [2]float32{-d, d}
 		for k, b := range (*[16]byte)(src[2:]) {
 			y := (*[8]float32)(dst[8*k:])
-			for j := range y {
-				y[j] = sign[b>>j&1]
-			}
+			y[0], y[1], y[2], y[3] = sign[b&1], sign[b>>1&1], sign[b>>2&1], sign[b>>3&1]
+			y[4], y[5], y[6], y[7] = sign[b>>4&1], sign[b>>5&1], sign[b>>6&1], sign[b>>7]
 		}
 		dst, src = dst[128:], src[18:]
 	}

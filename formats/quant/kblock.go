@@ -124,7 +124,7 @@ func decodeQ6K(dst []float32, src []byte) {
 // decodeIQ4NL is Q4_0 with a table of levels that is not linear.
 func decodeIQ4NL(dst []float32, src []byte) {
 	for len(dst) >= 32 && len(src) >= 18 {
-		nonLinear((*[32]float32)(dst), (*[16]byte)(src[2:]), halfAt(src))
+		levels16((*[32]float32)(dst), (*[16]byte)(src[2:]), halfAt(src), &levelsIQ4)
 		dst, src = dst[32:], src[18:]
 	}
 }
@@ -134,16 +134,9 @@ func decodeIQ4XS(dst []float32, src []byte) {
 		d, high, low := halfAt(src), binary.LittleEndian.Uint16(src[2:]), binary.LittleEndian.Uint32(src[4:])
 		for k := range 8 {
 			scale := int(low>>(4*k)&15 | uint32(high>>(2*k)&3)<<4)
-			nonLinear((*[32]float32)(dst[32*k:]), (*[16]byte)(src[8+16*k:]), d*float32(scale-32))
+			levels16((*[32]float32)(dst[32*k:]), (*[16]byte)(src[8+16*k:]), d*float32(scale-32), &levelsIQ4)
 		}
 		dst, src = dst[256:], src[136:]
-	}
-}
-
-func nonLinear(y *[32]float32, q *[16]byte, d float32) {
-	for j, b := range q {
-		y[j] = d * levelsIQ4[b&15]
-		y[j+16] = d * levelsIQ4[b>>4]
 	}
 }
 

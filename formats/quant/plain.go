@@ -24,14 +24,21 @@ func decodeF32(dst []float32, src []byte) {
 	}
 }
 
-// decodeF16 widens IEEE binary16.
+// decodeF16 widens IEEE binary16, four at a time. Numbers other than normal ones
+// are rare in weights and take the long way.
 func decodeF16(dst []float32, src []byte) {
 	for len(dst) >= 4 && len(src) >= 8 {
 		w := binary.LittleEndian.Uint64(src)
-		dst[0] = halfToFloat(uint16(w))
-		dst[1] = halfToFloat(uint16(w >> 16))
-		dst[2] = halfToFloat(uint16(w >> 32))
-		dst[3] = halfToFloat(uint16(w >> 48))
+		y := (*[4]float32)(dst)
+		if halfNormal(w) {
+			y[0] = normalHalf(uint32(w))
+			y[1] = normalHalf(uint32(w >> 16))
+			y[2] = normalHalf(uint32(w >> 32))
+			y[3] = normalHalf(uint32(w >> 48))
+		} else {
+			y[0], y[1] = halfToFloat(uint16(w)), halfToFloat(uint16(w>>16))
+			y[2], y[3] = halfToFloat(uint16(w>>32)), halfToFloat(uint16(w>>48))
+		}
 		dst, src = dst[4:], src[8:]
 	}
 	for i := range dst {
@@ -39,7 +46,21 @@ func decodeF16(dst []float32, src []byte) {
 	}
 }
 
-// halfToFloat widens one IEEE binary16. Normal numbers take the short way.
+// halfNormal reports whether four binary16 in a word are all normal numbers:
+// adding one to the exponent must not reach the sign bit (infinity and NaN), and
+// taking one must not borrow from it (zero and subnormals).
+func halfNormal(w uint64) bool {
+	const signs, one = 0x8000800080008000, 0x0400040004000400
+	x := w &^ signs
+	return (x+one)&signs == 0 && ((x|signs)-one)&signs == signs
+}
+
+// normalHalf widens the normal binary16 in the low half of w.
+func normalHalf(w uint32) float32 {
+	return math.Float32frombits(w<<16&0x80000000 | (w&0x7fff)<<13 + 112<<23)
+}
+
+// halfToFloat widens any binary16.
 func halfToFloat(h uint16) float32 {
 	sign, x := uint32(h&0x8000)<<16, uint32(h&0x7fff)
 	if x-0x400 < 0x7c00-0x400 {
@@ -113,18 +134,24 @@ func decodeU16(dst []float32, src []byte) {
 }
 
 func decodeI8(dst []float32, src []byte) {
-	src = src[:len(dst)]
-	for i, b := range src {
-		dst[i] = float32(int8(b))
+	for len(dst) >= 8 && len(src) >= 8 {
+		scale8((*[8]float32)(dst), binary.LittleEndian.Uint64(src), 1)
+		dst, src = dst[8:], src[8:]
+	}
+	for i := range dst {
+		dst[i] = float32(int8(src[i]))
 	}
 }
 
-func decodeU8(dst []float32, src []byte) {
-	src = src[:len(dst)]
-	for i, b := range src {
-		dst[i] = float32(b)
-	}
+// scale8 multiplies eight signed bytes.
+func scale8(y *[8]float32, w uint64, d float32) {
+	y[0], y[1] = float32(int8(w))*d, float32(int8(w>>8))*d
+	y[2], y[3] = float32(int8(w>>16))*d, float32(int8(w>>24))*d
+	y[4], y[5] = float32(int8(w>>32))*d, float32(int8(w>>40))*d
+	y[6], y[7] = float32(int8(w>>48))*d, float32(int8(w>>56))*d
 }
+
+func decodeU8(dst []float32, src []byte) { decodeTable8(dst, src, &tableU8) }
 
 // decodeBool makes 1 of every byte that is not zero, as the frameworks do.
 func decodeBool(dst []float32, src []byte) {

@@ -1,6 +1,9 @@
 package quant
 
-import "math"
+import (
+	"encoding/binary"
+	"math"
+)
 
 // Tables of all values of types of at most eight bits, indexed by code. Sources:
 // the OCP 8-bit Floating Point and Microscaling Formats specifications (E4M3,
@@ -16,6 +19,7 @@ var (
 	tableE2M1  = [16]float32{0, 0.5, 1, 1.5, 2, 3, 4, 6, float32(math.Copysign(0, -1)), -0.5, -1, -1.5, -2, -3, -4, -6}
 	tableI4    = [16]float32{0, 1, 2, 3, 4, 5, 6, 7, -8, -7, -6, -5, -4, -3, -2, -1}
 	tableU4    = [16]float32{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}
+	tableU8    = allBytes()
 	tableI2    = [4]float32{0, 1, -2, -1}
 	tableU2    = [4]float32{0, 1, 2, 3}
 )
@@ -69,10 +73,22 @@ func powersOfTwo() [256]float32 {
 	return t
 }
 
+func allBytes() (t [256]float32) {
+	for i := range t {
+		t[i] = float32(i)
+	}
+	return t
+}
+
 func decodeTable8(dst []float32, src []byte, table *[256]float32) {
-	src = src[:len(dst)]
-	for i, b := range src {
-		dst[i] = table[b]
+	for len(dst) >= 8 && len(src) >= 8 {
+		y, w := (*[8]float32)(dst), binary.LittleEndian.Uint64(src)
+		y[0], y[1], y[2], y[3] = table[byte(w)], table[byte(w>>8)], table[byte(w>>16)], table[byte(w>>24)]
+		y[4], y[5], y[6], y[7] = table[byte(w>>32)], table[byte(w>>40)], table[byte(w>>48)], table[byte(w>>56)]
+		dst, src = dst[8:], src[8:]
+	}
+	for i := range dst {
+		dst[i] = table[src[i]]
 	}
 }
 
@@ -96,12 +112,14 @@ func decodeTable6(dst []float32, src []byte, table *[64]float32) {
 
 // decodeTable4 reads the low nibble of a byte first.
 func decodeTable4(dst []float32, src []byte, table *[16]float32) {
-	for len(dst) >= 2 && len(src) >= 1 {
-		dst[0], dst[1] = table[src[0]&15], table[src[0]>>4]
-		dst, src = dst[2:], src[1:]
+	for len(dst) >= 8 && len(src) >= 4 {
+		y, w := (*[8]float32)(dst), binary.LittleEndian.Uint32(src)
+		y[0], y[1], y[2], y[3] = table[w&15], table[w>>4&15], table[w>>8&15], table[w>>12&15]
+		y[4], y[5], y[6], y[7] = table[w>>16&15], table[w>>20&15], table[w>>24&15], table[w>>28]
+		dst, src = dst[8:], src[4:]
 	}
-	if len(dst) == 1 {
-		dst[0] = table[src[0]&15]
+	for i := range dst {
+		dst[i] = table[src[i/2]>>(i%2*4)&15]
 	}
 }
 

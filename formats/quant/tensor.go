@@ -70,7 +70,7 @@ func openCodes(t *formats.Tensor, bits int64, f decoder) (*packed, error) {
 		return nil, err
 	}
 	p := &packed{src: t.Data.Source, offset: t.Data.Offset, decode: f, total: size * 8 / bits, step: 8, bytes: bits, bits: bits}
-	if t.Data.BigEndian {
+	if t.Data.BigEndian && wordBytes(t.DType) > 1 {
 		p.swap = wordBytes(t.DType)
 		p.step, p.bytes = 8*int64(p.swap), bits*int64(p.swap) // whole words
 	}
@@ -84,10 +84,11 @@ func (p *packed) allocate() {
 	p.tmp = make([]float32, p.step)
 }
 
-// wordBytes is the width of the numbers of a plain type that byte order applies to.
+// wordBytes is the width of the numbers of a plain type that byte order applies
+// to, 1 where it does not matter.
 func wordBytes(d formats.DType) int {
 	_, bits := d.Block()
-	return int(bits / 8 / Numbers(d))
+	return int(max(1, bits/8/Numbers(d)))
 }
 
 // readAt reads len(dst) numbers from number at on.

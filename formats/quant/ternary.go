@@ -49,12 +49,7 @@ var levelsFP4 = [16]float32{0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, 
 // for the first half.
 func decodeMXFP4(dst []float32, src []byte) {
 	for len(dst) >= 32 && len(src) >= 17 {
-		d := halvedE8M0(src[0])
-		y, q := (*[32]float32)(dst), (*[16]byte)(src[1:])
-		for j, b := range q {
-			y[j] = levelsFP4[b&15] * d
-			y[j+16] = levelsFP4[b>>4] * d
-		}
+		levels16((*[32]float32)(dst), (*[16]byte)(src[1:]), halvedE8M0(src[0]), &levelsFP4)
 		dst, src = dst[32:], src[17:]
 	}
 }
