@@ -1,8 +1,9 @@
 package quant
 
 // affine reads a matrix of codes whose rows follow each other, with a grid of
-// scales: (code - shift - zero) * scale * factor + bias. Products are rounded
-// before anything is added, on every processor alike.
+// scales: (code - shift - zero) * scale + bias, where the scale may have a factor
+// in common. Products are rounded before anything is added, on every processor
+// alike. Zero points and biases have the same columns as the scales.
 type affine struct {
 	codes  *packed
 	cols   int64
@@ -20,66 +21,57 @@ func (a *affine) read(dst []float32, row, col int64) error {
 	if err := a.codes.readAt(dst, row*a.width+col); err != nil {
 		return err
 	}
-	if a.zero != nil {
-		zero, err := a.zero.row(row)
-		if err != nil {
-			return err
-		}
-		a.each(dst, zero, a.zero.bc, col, func(y []float32, z float32) { subtract(y, z+a.shift) })
-	} else if a.shift != 0 {
-		subtract(dst, a.shift)
-	}
+	var zero, bias []float32
 	scale, err := a.scale.row(row)
 	if err != nil {
 		return err
 	}
-	a.each(dst, scale, a.scale.bc, col, func(y []float32, s float32) {
-		if a.divide {
-			multiply(y, s/a.factor)
-		} else {
-			multiply(y, s*a.factor)
+	if a.zero != nil {
+		if zero, err = a.zero.row(row); err != nil {
+			return err
 		}
-	})
-	if a.bias == nil {
+	}
+	if a.bias != nil {
+		if bias, err = a.bias.row(row); err != nil {
+			return err
+		}
+	}
+	if a.index != nil {
+		for i := range dst {
+			a.apply(dst[i:i+1], int64(a.index[col+int64(i)]), scale, zero, bias)
+		}
 		return nil
 	}
-	bias, err := a.bias.row(row)
-	if err != nil {
-		return err
+	for len(dst) > 0 {
+		k := min(a.scale.bc-col%a.scale.bc, int64(len(dst)))
+		a.apply(dst[:k], col/a.scale.bc, scale, zero, bias)
+		dst, col = dst[k:], col+k
 	}
-	a.each(dst, bias, a.bias.bc, col, func(y []float32, b float32) { subtract(y, -b) })
 	return nil
 }
 
-// each hands the runs of dst that share a number of the grid row to f.
-func (a *affine) each(dst, grid []float32, block, col int64, f func([]float32, float32)) {
-	if a.index == nil {
-		blockwise(dst, grid, block, col, f)
-		return
+// apply does one run of codes that share a grid column.
+func (a *affine) apply(y []float32, at int64, scale, zero, bias []float32) {
+	s, z := scale[at]*a.factor, a.shift
+	if a.divide {
+		s = scale[at] / a.factor
 	}
-	for i := range dst {
-		f(dst[i:i+1], grid[a.index[col+int64(i)]])
+	if zero != nil {
+		z += zero[at]
 	}
-}
-
-// blockwise hands each run of dst that shares a number of the grid row to f. The
-// first element of dst is column col.
-func blockwise(dst, grid []float32, block, col int64, f func([]float32, float32)) {
-	for len(dst) > 0 {
-		k := min(block-col%block, int64(len(dst)))
-		f(dst[:k], grid[col/block])
-		dst, col = dst[k:], col+k
-	}
-}
-
-func multiply(y []float32, s float32) {
-	for i := range y {
-		y[i] *= s
-	}
-}
-
-func subtract(y []float32, z float32) {
-	for i := range y {
-		y[i] -= z
+	switch {
+	case bias != nil:
+		b := bias[at]
+		for i, x := range y {
+			y[i] = float32((x-z)*s) + b
+		}
+	case z != 0:
+		for i, x := range y {
+			y[i] = (x - z) * s
+		}
+	default:
+		for i := range y {
+			y[i] *= s
+		}
 	}
 }

@@ -19,28 +19,45 @@ type awq struct {
 	buf    []uint32
 }
 
+// awqBatch is how many inputs are unpacked together, to write their numbers of a
+// row in one run.
+const awqBatch = 16
+
 func (a *awq) fill(dst []float32, row, n, col, w int64) error {
 	if err := a.groups.load(row, n); err != nil {
 		return err
 	}
-	if int64(len(a.buf)) < n/8 {
-		a.buf = make([]uint32, n/8)
+	if int64(len(a.buf)) < awqBatch*n/8 {
+		a.buf = make([]uint32, awqBatch*n/8)
 	}
-	line := a.buf[:n/8]
-	for c := range w {
-		if err := a.words.read(line, col+c, row/8); err != nil {
-			return err
+	for c := int64(0); c < w; {
+		count := min(awqBatch, w-c)
+		if !a.groups.shared(col+c, count) {
+			count = 1
 		}
-		scale, zero := a.groups.of(col + c)
-		for k, word := range line {
-			for _, o := range awqOrder {
-				i := int64(8*k) + o
-				dst[i*w+c] = (float32(word&15) - zero[i]) * scale[i]
-				word >>= 4
+		for k := range count {
+			if err := a.words.read(a.buf[k*n/8:][:n/8], col+c+k, row/8); err != nil {
+				return err
+			}
+		}
+		a.batch(dst[c:], n, col+c, w, count)
+		c += count
+	}
+	return nil
+}
+
+// batch unpacks inputs of one group for n rows.
+func (a *awq) batch(dst []float32, n, col, w, count int64) {
+	scale, zero := a.groups.of(col)
+	for k := range n / 8 {
+		for p, o := range awqOrder {
+			i := 8*k + o
+			s, z, y := scale[i], zero[i], dst[i*w:][:count]
+			for j := range y {
+				y[j] = (float32(int32(a.buf[int64(j)*(n/8)+k]>>(4*p)&15)) - z) * s
 			}
 		}
 	}
-	return nil
 }
 
 // findAWQ recognises words [in, out/8] with real scales [groups, out] and words
@@ -52,15 +69,15 @@ func findAWQ(f *finder, main int) (View, bool) {
 	}
 	in, out := t.Shape[0], 8*t.Shape[1]
 	divides := func(groups int64) bool { return groups <= in/8 && in%groups == 0 }
-	si := f.companion(main, func(s *formats.Tensor) bool {
-		return isMatrix(s, realTypes...) && s.Shape[1] == out && divides(s.Shape[0])
+	si := f.companion(main, func(s part) bool {
+		return isMatrix(s.Tensor, realTypes...) && s.Shape[1] == out && divides(s.Shape[0])
 	})
 	if si < 0 {
 		return View{}, false
 	}
 	scales := &f.tensors[si]
-	zi := f.companion(main, func(z *formats.Tensor) bool {
-		return isMatrix(z, formats.I32, formats.U32) && hasShape(z, scales.Shape[0], t.Shape[1])
+	zi := f.companion(main, func(z part) bool {
+		return isMatrix(z.Tensor, formats.I32, formats.U32) && hasShape(z.Tensor, scales.Shape[0], t.Shape[1])
 	})
 	if zi < 0 || in > maxFamilyCols {
 		return View{}, false
@@ -132,14 +149,14 @@ func findAWQVector(f *finder, main int) (View, bool) {
 		return View{}, false
 	}
 	out, in := t.Shape[0], 8*t.Shape[1]
-	zi := f.companion(main, func(z *formats.Tensor) bool {
-		return isMatrix(z, formats.I32, formats.U32) && z.Shape[0] == out && awqGroup(in, z.Shape[1]) > 0
+	zi := f.companion(main, func(z part) bool {
+		return isMatrix(z.Tensor, formats.I32, formats.U32) && z.Shape[0] == out && awqGroup(in, z.Shape[1]) > 0
 	})
 	if zi < 0 || in > maxFamilyCols {
 		return View{}, false
 	}
 	width := 8 * f.tensors[zi].Shape[1]
-	si := f.companion(main, func(s *formats.Tensor) bool { return isMatrix(s, realTypes...) && hasShape(s, out, width) })
+	si := f.companion(main, func(s part) bool { return isMatrix(s.Tensor, realTypes...) && hasShape(s.Tensor, out, width) })
 	if si < 0 {
 		return View{}, false
 	}
@@ -215,10 +232,10 @@ func findAWQFast(f *finder, main int) (View, bool) {
 		return View{}, false
 	}
 	out, in := 4*t.Shape[0], t.Shape[1]
-	fits := func(negative bool) func(*formats.Tensor) bool {
-		return func(s *formats.Tensor) bool {
-			return isMatrix(s, realTypes...) && s.Shape[1] == out && s.Shape[0]%8 == 0 &&
-				awqGroup(in, s.Shape[0]/8) > 0 && (meanOf(sample(s, 4096)) < 0) == negative
+	fits := func(negative bool) func(part) bool {
+		return func(s part) bool {
+			return isMatrix(s.Tensor, realTypes...) && s.Shape[1] == out && s.Shape[0]%8 == 0 &&
+				awqGroup(in, s.Shape[0]/8) > 0 && (s.look().mean < 0) == negative
 		}
 	}
 	si, zi := f.companion(main, fits(false)), f.companion(main, fits(true))

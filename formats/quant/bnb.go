@@ -36,7 +36,13 @@ func (b *bnb4) read(dst []float32, row, col int64) error {
 		if err := b.absmax.readAt(scale, first); err != nil {
 			return err
 		}
-		blockwise(dst[:n], scale, b.block, at%b.block, multiply)
+		for i := int64(0); i < n; {
+			end := min(n, i+b.block-(at+i)%b.block)
+			most := scale[(at+i)/b.block-first]
+			for ; i < end; i++ {
+				dst[i] *= most
+			}
+		}
 		dst, at = dst[n:], at+n
 	}
 	return nil
@@ -77,9 +83,9 @@ type bnbState struct {
 }
 
 // readBnbState reads the state, which is some 200 bytes long.
-func readBnbState(t *formats.Tensor) (bnbState, bool) {
+func readBnbState(t part) (bnbState, bool) {
 	var s bnbState
-	if t.DType != formats.U8 || len(t.Shape) != 1 || t.Shape[0] > 4096 || t.Shape[0] < 2 {
+	if t.DType != formats.U8 || len(t.Shape) != 1 || t.Shape[0] > 4096 || t.look().first != '{' {
 		return s, false
 	}
 	r, err := t.Reader()
@@ -87,7 +93,7 @@ func readBnbState(t *formats.Tensor) (bnbState, bool) {
 		return s, false
 	}
 	text, err := io.ReadAll(io.LimitReader(r, 4096))
-	if err != nil || text[0] != '{' || json.Unmarshal(text, &s) != nil {
+	if err != nil || json.Unmarshal(text, &s) != nil {
 		return s, false
 	}
 	n, ok := formats.Elements(s.Shape)
@@ -101,7 +107,7 @@ func findBnb4(f *finder, main int) (View, bool) {
 		return View{}, false
 	}
 	var state bnbState
-	ji := f.companion(main, func(s *formats.Tensor) bool {
+	ji := f.companion(main, func(s part) bool {
 		st, ok := readBnbState(s)
 		n, _ := formats.Elements(st.Shape)
 		return ok && (n+1)/2 == t.Elements()
@@ -109,11 +115,11 @@ func findBnb4(f *finder, main int) (View, bool) {
 	if ji < 0 {
 		return View{}, false
 	}
-	state, _ = readBnbState(&f.tensors[ji])
+	state, _ = readBnbState(part{&f.tensors[ji], &f.facts[ji]})
 	n, _ := formats.Elements(state.Shape)
 	blocks := (n + state.Blocksize - 1) / state.Blocksize
 	vector := func(length int64, types ...formats.DType) int {
-		return f.companion(main, func(s *formats.Tensor) bool { return hasShape(s, length) && isOneOf(s.DType, types) })
+		return f.companion(main, func(s part) bool { return hasShape(s.Tensor, length) && isOneOf(s.DType, types) })
 	}
 	b := bnbParts{f: f, main: main, state: state, levels: vector(16, formats.F32)}
 	if b.absmax = vector(blocks, formats.F32); b.absmax < 0 && state.NestedBlocksize > 0 {

@@ -15,34 +15,34 @@ func findCompressed(f *finder, main int) (View, bool) {
 		return View{}, false
 	}
 	out := t.Shape[0]
-	var in, bits int64
-	shape := f.companion(main, func(s *formats.Tensor) bool {
-		if s.DType != formats.I64 && s.DType != formats.I32 || !hasShape(s, 2) {
-			return false
-		}
+	logical := func(s *formats.Tensor) (in, bits int64) {
 		x := sample(s, 2)
-		if len(x) != 2 || x[0] != float32(out) || x[1] < 1 || x[1] > maxFamilyCols {
+		if len(x) != 2 || x[0] != float32(out) || !(x[1] >= 1 && x[1] <= maxFamilyCols) {
+			return 0, 0
+		}
+		return int64(x[1]), packedBits(int64(x[1]), t.Shape[1])
+	}
+	shape := f.companion(main, func(s part) bool {
+		if s.DType != formats.I64 && s.DType != formats.I32 || !hasShape(s.Tensor, 2) {
 			return false
 		}
-		in = int64(x[1])
-		bits = packedBits(in, t.Shape[1])
+		_, bits := logical(s.Tensor)
 		return bits > 0
 	})
 	if shape < 0 {
 		return View{}, false
 	}
-	in = int64(sample(&f.tensors[shape], 2)[1])
-	bits = packedBits(in, t.Shape[1])
+	in, bits := logical(&f.tensors[shape])
 	p := compressed{f: f, main: main, in: in, bits: bits}
-	p.scale = f.companion(main, func(s *formats.Tensor) bool {
-		return p.isGrid(s) && isOneOf(s.DType, realTypes)
+	p.scale = f.companion(main, func(s part) bool {
+		return p.isGrid(s.Tensor) && isOneOf(s.DType, realTypes)
 	})
 	if p.scale < 0 {
 		return View{}, false
 	}
 	p.grid, _ = fitGrid([]int64{out, in}, f.tensors[p.scale].Shape)
 	p.findZero(out)
-	p.index = f.companion(main, func(g *formats.Tensor) bool { return isGroupIndex(g, in, p.grid.cols) })
+	p.index = f.groupIndex(main, in, p.grid.cols)
 	return f.view(Compressed, []int64{out, in}, p.open, main, p.scale, p.zero, shape, p.index)
 }
 
@@ -82,12 +82,12 @@ func (p *compressed) isGrid(s *formats.Tensor) bool {
 func (p *compressed) findZero(out int64) {
 	p.zeroPacked = true
 	packedRows := (out*p.bits + 31) / 32
-	p.zero = p.f.companion(p.main, func(z *formats.Tensor) bool {
-		return isMatrix(z, formats.I32, formats.U32) && hasShape(z, packedRows, p.grid.cols)
+	p.zero = p.f.companion(p.main, func(z part) bool {
+		return isMatrix(z.Tensor, formats.I32, formats.U32) && hasShape(z.Tensor, packedRows, p.grid.cols)
 	})
 	if p.zero < 0 {
 		p.zeroPacked = false
-		p.zero = p.f.companion(p.main, func(z *formats.Tensor) bool {
+		p.zero = p.f.companion(p.main, func(z part) bool {
 			g, ok := fitGrid([]int64{out, p.in}, z.Shape)
 			return ok && z.DType == formats.I8 && g == p.grid
 		})

@@ -12,6 +12,13 @@ import (
 // scales of a row. The longest rows of known models are some 10^5 long.
 const maxFamilyCols = 1 << 20
 
+// leastCodes is the smallest main tensor of a family, in its own elements.
+const leastCodes = 64
+
+// codeTypes are the types of main tensors: words and bytes of codes, and the
+// small numbers of scaledTypes.
+var codeTypes = append([]formats.DType{formats.I32, formats.U32, formats.I16, formats.U16}, scaledTypes...)
+
 // family recognises the main tensor of a packing scheme and its companions.
 type family func(f *finder, main int) (View, bool)
 
@@ -19,12 +26,16 @@ type family func(f *finder, main int) (View, bool)
 // of one stem, so that a layer finds its own companions, then among any.
 func (f *finder) find() []View {
 	found := make([]View, len(f.tensors))
+	recognisers := families()
 	for _, f.related = range []bool{true, false} {
 		for i := range f.tensors {
 			if f.used[i] {
 				continue
 			}
-			for _, recognise := range families() {
+			if t := &f.tensors[i]; !slices.Contains(codeTypes, t.DType) || t.Elements() < leastCodes {
+				continue
+			}
+			for _, recognise := range recognisers {
 				if v, ok := recognise(f, i); ok {
 					found[i] = v
 					for _, k := range v.Tensors {
@@ -51,12 +62,44 @@ type finder struct {
 	byName  []int // indices in order of names
 	place   []int // the inverse of byName
 	used    []bool
+	facts   []facts
 	related bool // only tensors of one stem belong together
+}
+
+// part is a tensor that may belong to a family.
+type part struct {
+	*formats.Tensor
+	facts *facts
+}
+
+// facts are what the first numbers of a tensor look like, read at most once.
+type facts struct {
+	known    bool
+	positive bool    // finite, none negative, one above zero
+	mean     float64 // of the finite ones
+	powers   bool    // bytes: exponents of the scales of weights
+	first    float32
+}
+
+// look reads the facts.
+func (p part) look() facts {
+	if !p.facts.known {
+		raw := *p.Tensor
+		if raw.DType == formats.F8E8M0 {
+			raw.DType = formats.U8
+		}
+		x := sample(&raw, 1024)
+		*p.facts = facts{known: true, positive: positive(x), mean: meanOf(x), powers: likelyPowers(x)}
+		if len(x) > 0 {
+			p.facts.first = x[0]
+		}
+	}
+	return *p.facts
 }
 
 func newFinder(m *formats.Model) *finder {
 	n := len(m.Tensors)
-	f := &finder{tensors: m.Tensors, byName: make([]int, n), place: make([]int, n), used: make([]bool, n)}
+	f := &finder{tensors: m.Tensors, byName: make([]int, n), place: make([]int, n), used: make([]bool, n), facts: make([]facts, n)}
 	for i := range f.byName {
 		f.byName[i] = i
 	}
@@ -69,19 +112,19 @@ func newFinder(m *formats.Model) *finder {
 
 // window is how many neighbours by name, and by place in the file, are looked at
 // on each side.
-const window = 48
+const window = 24
 
 // companion returns the tensor that fits best, -1 for none: one whose name shares
 // the part up to the last separator of the main tensor's name goes before others,
 // a longer shared part before a shorter one, and a near one before a far one.
-func (f *finder) companion(main int, fits func(*formats.Tensor) bool) int {
+func (f *finder) companion(main int, fits func(part) bool) int {
 	i, _ := f.search(main, fits)
 	return i
 }
 
 // relative is companion for tensors whose shape proves nothing, such as single
 // numbers: the name must share its stem with the main tensor's.
-func (f *finder) relative(main int, fits func(*formats.Tensor) bool) int {
+func (f *finder) relative(main int, fits func(part) bool) int {
 	i, related := f.search(main, fits)
 	if !related {
 		return -1
@@ -89,27 +132,24 @@ func (f *finder) relative(main int, fits func(*formats.Tensor) bool) int {
 	return i
 }
 
-func (f *finder) search(main int, fits func(*formats.Tensor) bool) (best int, related bool) {
+func (f *finder) search(main int, fits func(part) bool) (best int, related bool) {
 	name := f.tensors[main].Name
 	stem := len(stemOf(name))
 	best, bestShared, bestFar := -1, 0, 0
 	look := func(i int) {
 		t := &f.tensors[i]
-		if i == main || f.used[i] || t.Data.Source == nil {
+		if i == main || f.used[i] || t.Data.Source == nil || !fits(part{t, &f.facts[i]}) || !readable(t) {
 			return
 		}
 		shared := sharedPrefix(name, t.Name)
 		if shared < stem || stem == 0 {
 			shared = -1
 		}
-		far := max(i-main, main-i)
 		if shared < 0 && f.related {
 			return
 		}
-		if best >= 0 && (shared < bestShared || shared == bestShared && far >= bestFar) {
-			return
-		}
-		if fits(t) && readable(t) {
+		far := max(i-main, main-i)
+		if best < 0 || shared > bestShared || shared == bestShared && far < bestFar {
 			best, bestShared, bestFar = i, shared, far
 		}
 	}

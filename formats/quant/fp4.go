@@ -59,8 +59,8 @@ func findMXFP4(f *finder, main int) (View, bool) {
 	}
 	logical := fp4Shape(t)
 	stacked := len(t.Shape) >= 3 && logical[len(logical)-1] == 32
-	si := f.companion(main, func(s *formats.Tensor) bool {
-		if s.DType != formats.U8 && s.DType != formats.F8E8M0 || s.Data.Strides != nil || !likelyPowers(s) {
+	si := f.companion(main, func(s part) bool {
+		if s.DType != formats.U8 && s.DType != formats.F8E8M0 || s.Data.Strides != nil || !s.look().powers {
 			return false
 		}
 		return stacked && slices.Equal(s.Shape, t.Shape[:len(t.Shape)-1]) ||
@@ -83,14 +83,12 @@ func findMXFP4(f *finder, main int) (View, bool) {
 }
 
 // likelyPowers reports whether bytes are exponents of scales of weights: within
-// some powers of two of each other, and below one.
-func likelyPowers(s *formats.Tensor) bool {
-	raw := *s
-	raw.DType = formats.U8
-	x := sample(&raw, 1024)
+// some powers of two of each other, and below one or little above.
+func likelyPowers(x []float32) bool {
 	if len(x) == 0 {
 		return false
 	}
+	x = slices.Clone(x)
 	slices.Sort(x)
 	low, high := x[len(x)/20], x[len(x)-1]
 	return high-low <= 24 && high <= 136 && high >= 80
@@ -105,7 +103,7 @@ func findNVFP4(f *finder, main int) (View, bool) {
 		return View{}, false
 	}
 	logical := fp4Shape(t)
-	si := f.companion(main, func(s *formats.Tensor) bool {
+	si := f.companion(main, func(s part) bool {
 		return s.DType == formats.F8E4M3 && s.Data.Strides == nil && sameLead(t.Shape, s.Shape) &&
 			16*s.Shape[len(s.Shape)-1] == logical[len(logical)-1]
 	})

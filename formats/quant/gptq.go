@@ -16,7 +16,8 @@ type gptq struct {
 	words  *words
 	bits   int64
 	groups *columnGroups
-	buf    []uint32
+	buf    []uint32 // words of a block, n after n
+	have   int64    // how many
 }
 
 // words reads 32-bit words of a matrix.
@@ -95,6 +96,19 @@ func (g *columnGroups) of(input int64) (scale, zero []float32) {
 	return g.s[k*g.n:][:g.n], g.z[k*g.n:][:g.n]
 }
 
+// shared reports whether the inputs [input, input+n) are of one group.
+func (g *columnGroups) shared(input, n int64) bool {
+	if g.index == nil {
+		return input/g.size == (input+n-1)/g.size
+	}
+	for _, k := range g.index[input : input+n] {
+		if k != g.index[input] {
+			return false
+		}
+	}
+	return true
+}
+
 func (q *gptq) fill(dst []float32, row, n, col, w int64) error {
 	if err := q.groups.load(row, n); err != nil {
 		return err
@@ -113,26 +127,55 @@ func (q *gptq) block(dst []float32, row, n, col, w, count int64) error {
 	if int64(len(q.buf)) < rows*n {
 		q.buf = make([]uint32, 32*n)
 	}
+	q.have = rows * n
 	for k := range rows {
 		if err := q.words.read(q.buf[k*n:][:n], col*q.bits/32+k, row); err != nil {
 			return err
 		}
 	}
-	mask := uint32(1)<<q.bits - 1
+	if q.groups.shared(col, count) {
+		q.rows(dst, n, col, w, count)
+		return nil
+	}
 	for j := range count {
-		at, shift := j*q.bits/32, uint(j*q.bits%32)
-		low := q.buf[at*n:][:n]
-		high := low // of a code that crosses into the next word
-		if int64(shift)+q.bits > 32 {
-			high = q.buf[(at+1)*n:][:n]
-		}
 		scale, zero := q.groups.of(col + j)
-		for i, word := range low {
-			code := uint32((uint64(high[i])<<32|uint64(word))>>shift) & mask
-			dst[int64(i)*w+j] = (float32(code) - zero[i]) * scale[i]
+		for i := range n {
+			code := q.codes(i, n, j*q.bits) & (1<<q.bits - 1)
+			dst[i*w+j] = (float32(uint32(code)) - zero[i]) * scale[i]
 		}
 	}
 	return nil
+}
+
+// rows is block for inputs of one group: row after row, in long writes.
+func (q *gptq) rows(dst []float32, n, col, w, count int64) {
+	scale, zero := q.groups.of(col)
+	per, mask := 64/q.bits, uint64(1)<<q.bits-1
+	for i := range n {
+		s, z, y := scale[i], zero[i], dst[i*w:][:count]
+		for at := int64(0); len(y) > 0; at += per * q.bits {
+			codes := q.codes(i, n, at)
+			part := y[:min(per, int64(len(y)))]
+			for j := range part {
+				part[j] = (float32(int32(codes&mask)) - z) * s
+				codes >>= q.bits
+			}
+			y = y[len(part):]
+		}
+	}
+}
+
+// codes returns the 64 bits, as far as there are, of row i from a bit of the
+// block on.
+func (q *gptq) codes(i, n, bit int64) uint64 {
+	at, shift := bit/32*n+i, uint(bit%32)
+	word := func(at int64) uint64 {
+		if at < q.have {
+			return uint64(q.buf[at])
+		}
+		return 0
+	}
+	return (word(at)|word(at+n)<<32)>>shift | word(at+2*n)<<(64-shift)
 }
 
 // findGPTQ recognises words [a, out] with real scales [groups, out] and words
@@ -143,14 +186,14 @@ func findGPTQ(f *finder, main int) (View, bool) {
 		return View{}, false
 	}
 	out := t.Shape[1]
-	si := f.companion(main, func(s *formats.Tensor) bool { return isMatrix(s, realTypes...) && s.Shape[1] == out })
+	si := f.companion(main, func(s part) bool { return isMatrix(s.Tensor, realTypes...) && s.Shape[1] == out })
 	if si < 0 {
 		return View{}, false
 	}
 	scales := &f.tensors[si]
 	groups := scales.Shape[0]
-	zi := f.companion(main, func(z *formats.Tensor) bool {
-		return isMatrix(z, formats.I32, formats.U32) && z.Shape[0] == groups && codeDecoder(32*z.Shape[1]/out) != nil &&
+	zi := f.companion(main, func(z part) bool {
+		return isMatrix(z.Tensor, formats.I32, formats.U32) && z.Shape[0] == groups && codeDecoder(32*z.Shape[1]/out) != nil &&
 			z.Shape[1] == (out*(32*z.Shape[1]/out)+31)/32
 	})
 	if zi < 0 {
@@ -162,7 +205,7 @@ func findGPTQ(f *finder, main int) (View, bool) {
 	if in > maxFamilyCols || groups > in/8+1 || t.Shape[0]*32%bits != 0 || bits == 5 || bits == 6 {
 		return View{}, false
 	}
-	gi := f.companion(main, func(g *formats.Tensor) bool { return isGroupIndex(g, in, groups) })
+	gi := f.groupIndex(main, in, groups)
 	if gi < 0 && in%groups != 0 {
 		return View{}, false
 	}
@@ -176,18 +219,25 @@ func findGPTQ(f *finder, main int) (View, bool) {
 	return f.view(GPTQ, []int64{out, in}, open, main, si, zi, gi)
 }
 
-// isGroupIndex reports whether t is an act-order index: a group for every input.
-func isGroupIndex(t *formats.Tensor, in, groups int64) bool {
-	if (t.DType != formats.I32 && t.DType != formats.I64) || !hasShape(t, in) {
-		return false
+// groupIndex finds the act-order index of a matrix: a group for every input.
+func (f *finder) groupIndex(main int, in, groups int64) int {
+	i := f.companion(main, func(g part) bool {
+		return (g.DType == formats.I32 || g.DType == formats.I64) && hasShape(g.Tensor, in)
+	})
+	if i >= 0 && !isGroupIndex(&f.tensors[i], in, groups) {
+		return -1
 	}
+	return i
+}
+
+func isGroupIndex(t *formats.Tensor, in, groups int64) bool {
 	index := sample(t, in)
 	for _, g := range index {
-		if g < 0 || g >= float32(groups) {
+		if !(g >= 0 && g < float32(groups)) {
 			return false
 		}
 	}
-	return index != nil
+	return int64(len(index)) == in
 }
 
 func readGroupIndex(t *formats.Tensor, in, groups int64) ([]int32, error) {

@@ -15,17 +15,17 @@ func findMLX(f *finder, main int) (View, bool) {
 	if len(t.Shape) < 2 || t.Data.Strides != nil || (t.DType != formats.U32 && t.DType != formats.I32) || !readable(t) {
 		return View{}, false
 	}
-	fits := func(types ...formats.DType) func(*formats.Tensor) bool {
-		return func(s *formats.Tensor) bool {
-			return slices.Contains(types, s.DType) && s.Data.Strides == nil && sameLead(t.Shape, s.Shape) && len(candidatesMLX(t, s)) > 0
+	fits := func(types ...formats.DType) func(part) bool {
+		return func(s part) bool {
+			return slices.Contains(types, s.DType) && s.Data.Strides == nil && sameLead(t.Shape, s.Shape) && len(candidatesMLX(t, s.Tensor)) > 0
 		}
 	}
 	first := f.companion(main, fits(realTypes...))
 	if first < 0 {
 		return findMLXFloat(f, main)
 	}
-	other := f.companion(main, func(s *formats.Tensor) bool {
-		return s != &f.tensors[first] && s.DType == f.tensors[first].DType && slices.Equal(s.Shape, f.tensors[first].Shape) && s.Data.Strides == nil
+	other := f.companion(main, func(s part) bool {
+		return s.Tensor != &f.tensors[first] && s.DType == f.tensors[first].DType && slices.Equal(s.Shape, f.tensors[first].Shape) && s.Data.Strides == nil
 	})
 	if other < 0 {
 		return View{}, false
@@ -130,7 +130,7 @@ func openAffine(t *formats.Tensor, bits int64, shape []int64, scale, bias *forma
 func findMLXFloat(f *finder, main int) (View, bool) {
 	t := &f.tensors[main]
 	words := t.Shape[len(t.Shape)-1]
-	si := f.companion(main, func(s *formats.Tensor) bool {
+	si := f.companion(main, func(s part) bool {
 		if s.DType != formats.U8 || s.Data.Strides != nil || !sameLead(t.Shape, s.Shape) {
 			return false
 		}

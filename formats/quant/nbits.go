@@ -14,16 +14,16 @@ func findNBits(f *finder, main int) (View, bool) {
 		return View{}, false
 	}
 	out, blocks := t.Shape[0], t.Shape[1]
-	si := f.companion(main, func(s *formats.Tensor) bool {
-		return isOneOf(s.DType, realTypes) && (hasShape(s, out*blocks) || hasShape(s, out, blocks)) && positive(s)
+	si := f.companion(main, func(s part) bool {
+		return isOneOf(s.DType, realTypes) && (hasShape(s.Tensor, out*blocks) || hasShape(s.Tensor, out, blocks)) && s.look().positive
 	})
 	if si < 0 {
 		return View{}, false
 	}
 	bits := int64(4)
-	zeros := func(width int64) func(*formats.Tensor) bool {
-		return func(z *formats.Tensor) bool {
-			return z.DType == formats.U8 && (hasShape(z, out*width) || hasShape(z, out, width))
+	zeros := func(width int64) func(part) bool {
+		return func(z part) bool {
+			return z.DType == formats.U8 && (hasShape(z.Tensor, out*width) || hasShape(z.Tensor, out, width))
 		}
 	}
 	zi := f.companion(main, zeros((blocks+1)/2))

@@ -34,14 +34,14 @@ func findScaled(f *finder, main int) (View, bool) {
 
 func (f *finder) scaled(main int, shape []int64) (View, bool) {
 	t := &f.tensors[main]
-	si := f.companion(main, func(s *formats.Tensor) bool {
-		g, ok := fitScale(shape, s)
-		return ok && g.br*g.bc > 1 && g.rows*g.planes > 1 && g.cols > 1 && f.scales(t, s)
+	si := f.companion(main, func(s part) bool {
+		g, ok := fitScale(shape, s.Tensor)
+		return ok && g.br*g.bc > 1 && g.rows*g.planes > 1 && g.cols > 1 && scales(t, s)
 	})
 	if si < 0 {
-		si = f.relative(main, func(s *formats.Tensor) bool {
-			_, ok := fitScale(shape, s)
-			return ok && f.scales(t, s)
+		si = f.relative(main, func(s part) bool {
+			_, ok := fitScale(shape, s.Tensor)
+			return ok && scales(t, s)
 		})
 	}
 	if si < 0 {
@@ -49,8 +49,8 @@ func (f *finder) scaled(main int, shape []int64) (View, bool) {
 	}
 	scale := &f.tensors[si]
 	g, _ := fitScale(shape, scale)
-	zi := f.relative(main, func(z *formats.Tensor) bool {
-		zg, ok := fitScale(shape, z)
+	zi := f.relative(main, func(z part) bool {
+		zg, ok := fitScale(shape, z.Tensor)
 		return ok && zg == g && (z.DType == t.DType || z.DType == formats.I32) && !t.DType.IsFloat()
 	})
 	open := func() (rowSource, error) {
@@ -65,7 +65,7 @@ func (f *finder) scaled(main int, shape []int64) (View, bool) {
 
 // scales reports whether s can be the scales of t; bytes can be powers of two for
 // FP8 alone.
-func (f *finder) scales(t, s *formats.Tensor) bool {
+func scales(t *formats.Tensor, s part) bool {
 	return isScale(s) && (s.DType != formats.U8 || t.DType == formats.F8E4M3 || t.DType == formats.F8E5M2)
 }
 
@@ -86,28 +86,27 @@ func fitScale(shape []int64, s *formats.Tensor) (gridShape, bool) {
 
 // isScale reports whether numbers can be scales of small codes: real, not
 // negative, and small, as neither biases nor the gains of norms are.
-func isScale(s *formats.Tensor) bool {
+func isScale(s part) bool {
 	if strings.Contains(s.Name, "input") || strings.Contains(s.Name, "bias") {
 		return false
 	}
 	switch s.DType {
-	case formats.U8:
-		return likelyPowers(s)
-	case formats.F8E8M0, formats.F16, formats.BF16, formats.F32, formats.F64:
-		return positive(s) && meanOf(sample(s, 4096)) < 4
+	case formats.U8, formats.F8E8M0:
+		return s.look().powers
+	case formats.F16, formats.BF16, formats.F32, formats.F64:
+		return s.look().positive && s.look().mean < 4
 	}
 	return false
 }
 
 // isPlainScale is isScale for the one f32 of an NVFP4 tensor, of any size.
-func isPlainScale(s *formats.Tensor) bool {
-	return s.Elements() == 1 && s.DType == formats.F32 && positive(s) && !strings.Contains(s.Name, "input")
+func isPlainScale(s part) bool {
+	return s.Elements() == 1 && s.DType == formats.F32 && s.look().positive && !strings.Contains(s.Name, "input")
 }
 
-// positive reports whether the first numbers of t are finite, none is negative
-// and one is above zero.
-func positive(t *formats.Tensor) bool {
-	x := sample(t, 4096)
+// positive reports whether all numbers are finite, none is negative and one is
+// above zero.
+func positive(x []float32) bool {
 	for _, v := range x {
 		if !(v >= 0) || v-v != 0 {
 			return false
