@@ -7,6 +7,7 @@ import (
 	"weightwarden/formats/archive/tar"
 	"weightwarden/formats/archive/zip"
 	"weightwarden/formats/gguf"
+	"weightwarden/formats/npy"
 	"weightwarden/formats/onnx"
 	"weightwarden/formats/pytorch"
 	"weightwarden/formats/safetensors"
@@ -21,6 +22,7 @@ func Decoders() formats.Decoders {
 			gguf.Decoder{},
 			pytorch.Decoder{},
 			onnx.Decoder{},
+			npy.Decoder{},
 			sharded.Decoder{Shards: []formats.Decoder{safetensors.Decoder{}, pytorch.Decoder{}}},
 		},
 		Containers: append([]formats.Container{
