@@ -26,8 +26,13 @@ type Rule struct {
 	Min, Max  int // bytes; multiples of 4
 }
 
-// readAhead is how much is asked of the reader at once.
-const readAhead = 1 << 20
+// readAhead is how much is asked of the reader at once, and window how much of the
+// buffer is used as long as chunks fit: what was just read is cut, hashed and
+// decoded while it still lies in a core's own cache.
+const (
+	readAhead = 128 << 10
+	window    = 384 << 10
+)
 
 // Splitter cuts one stream after the other, reusing its buffer. It is not safe
 // for concurrent use.
@@ -36,9 +41,9 @@ type Splitter struct {
 	buf  []byte
 }
 
-// NewSplitter returns a splitter with a buffer of Max + 1 MiB.
+// NewSplitter returns a splitter with a buffer of Max + 128 KiB.
 func NewSplitter(rule Rule) *Splitter {
-	return &Splitter{rule: rule, buf: make([]byte, rule.Max+readAhead)}
+	return &Splitter{rule: rule, buf: make([]byte, rule.Max+readAhead+8)}
 }
 
 // sampleOneIn is how many chunks there are for each one that Split calls sampled.
@@ -87,7 +92,7 @@ func (s *Splitter) SplitTee(r io.Reader, tee func(block []byte) error, emit Emit
 			}
 			return total, err
 		}
-		if start > 0 {
+		if start > 0 && end+readAhead > min(window, len(s.buf)) {
 			copy(s.buf, s.buf[start:end])
 			start, end = 0, end-start
 		}
@@ -98,10 +103,10 @@ func (s *Splitter) SplitTee(r io.Reader, tee func(block []byte) error, emit Emit
 // where more bytes are needed to know. The first searched bytes hold no cut.
 func (s *Splitter) cut(data []byte, searched int, last bool) (length int, sampled bool) {
 	r := &s.rule
-	window := data[:min(len(data), r.Max+4)]
+	head := data[:min(len(data), r.Max+4)]
 	if len(data) > r.Min {
 		from := max(r.Min, searched-8) // the last positions searched lacked bytes
-		if p := simd.FindCut(window, r.C1, r.C2, r.Threshold, from); p > 0 && p < r.Max {
+		if p := simd.FindCut(head, r.C1, r.C2, r.Threshold, from); p > 0 && p < r.Max {
 			value := binary.LittleEndian.Uint32(data[p:])*r.C1 + binary.LittleEndian.Uint32(data[p+4:])*r.C2
 			return p, value < r.Threshold/sampleOneIn
 		}
