@@ -300,6 +300,17 @@ func (w *worker) count(n int64) {
 	}
 }
 
+// lean reports whether the work is to be done on a part of the bytes read.
+func (c *computer) lean() bool { return c.opt.Lean && !c.opt.Register }
+
+// leanOneIn is how many tensors there are for each that Lean sketches in full,
+// columns and rows of largest norm included. Transformer blocks have 7, 9 or 12
+// tensors, so that in time every kind has its turn.
+const leanOneIn = 8
+
+// whole reports whether every row of a view is sketched.
+func (c *computer) whole(view int) bool { return !c.lean() || view%leanOneIn == 0 }
+
 func (w *worker) do(j job) {
 	if j.piece < 0 {
 		w.sketchView(j.view)
@@ -341,7 +352,7 @@ func (w *worker) chunkPiece(p *plan, skip int64, out *Piece, tee func([]byte) er
 	plain := true
 	n, err := w.split.SplitTee(&ctxReader{w: w, r: r}, tee, func(b []byte, sampled bool) error {
 		ck := Chunk{Length: int64(len(b)), Plain: chunk.Plain(b)}
-		if sampled || w.opt.Register || !w.opt.SampleChunks {
+		if sampled || !w.lean() {
 			ck.Key = w.chunkKey(b)
 		}
 		plain = plain && ck.Plain

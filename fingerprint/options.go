@@ -7,11 +7,14 @@ type Options struct {
 	// Register makes a fingerprint for a registry: every chunk is hashed and the
 	// slower layers are included.
 	Register bool
-	// SampleChunks hashes only the chunks that their cut value selects, about one
-	// in eight: enough to know which model is there, not to prove identity, since
-	// digests of pieces, tensors and files stay zero where a chunk was not hashed.
-	// Register overrules it.
-	SampleChunks bool
+	// Lean reads every byte and computes every layer, but works on a fixed part of
+	// what it reads: it hashes the chunks that their cut value selects, about one
+	// in eight, and sketches the rows of the aligned sample and of layer T; one
+	// tensor in eight is sketched in full. It is enough to know which model is
+	// there, whatever was done to it, and not to prove identity, since digests of
+	// pieces, tensors and files stay zero where a chunk was not hashed. Register
+	// overrules it.
+	Lean bool
 	// Quick reads headers and sampled rows only. Chunk layers are left out.
 	Quick bool
 	// FileDigests adds BLAKE3 and SHA-256 of the whole file (one more read).

@@ -10,7 +10,7 @@ import (
 )
 
 // rowBatch is how many floats are decoded at a time.
-const rowBatch = 1 << 16
+const rowBatch = 1 << 14
 
 // rowFeed cuts the bytes of a piece into rows, decodes and sketches them.
 type rowFeed struct {
@@ -22,18 +22,19 @@ type rowFeed struct {
 	rows     int64
 	rowBytes int
 	at       int64 // next row
+	whole    bool  // sketch every row
 	fail     error
 }
 
 func (w *worker) newRowFeed(view int) *rowFeed {
 	v := &w.views[view]
-	b, ok := w.maker.NewBuilder(v.Rows, v.Cols, true)
+	b, ok := w.maker.NewBuilder(v.Rows, v.Cols, w.whole(view))
 	if !ok {
 		return nil
 	}
 	n, _ := v.DType.Bytes(v.Cols / quant.Numbers(v.DType))
 	w.carry = w.carry[:0]
-	return &rowFeed{w: w, view: view, builder: b, dtype: v.DType, cols: v.Cols, rows: v.Rows, rowBytes: int(n)}
+	return &rowFeed{w: w, view: view, builder: b, dtype: v.DType, cols: v.Cols, rows: v.Rows, rowBytes: int(n), whole: w.whole(view)}
 }
 
 // feed takes the next bytes in. Rows that straddle blocks are put together in
@@ -58,8 +59,13 @@ func (r *rowFeed) feed(block []byte) error {
 	return nil
 }
 
-// decode sketches whole rows, a batch at a time so that they stay in the cache.
+// decode sketches whole rows, those that matter or a batch at a time so that they
+// stay in the cache.
 func (r *rowFeed) decode(raw []byte) {
+	if !r.whole {
+		r.decodeNeeded(raw)
+		return
+	}
 	batch := max(1, rowBatch/int(r.cols))
 	r.w.floats = slices.Grow(r.w.floats[:0], batch*int(r.cols))
 	for len(raw) > 0 && r.fail == nil {
@@ -73,6 +79,20 @@ func (r *rowFeed) decode(raw []byte) {
 			r.at++
 		}
 		raw = raw[n*r.rowBytes:]
+	}
+}
+
+// decodeNeeded sketches the rows without which the sketch has a hole.
+func (r *rowFeed) decodeNeeded(raw []byte) {
+	r.w.floats = slices.Grow(r.w.floats[:0], int(r.cols))
+	row := r.w.floats[:r.cols]
+	for ; len(raw) > 0 && r.fail == nil; raw = raw[r.rowBytes:] {
+		if r.builder.Needs(r.at) {
+			if r.fail = decodeValues(r.dtype, row, raw[:r.rowBytes]); r.fail == nil {
+				r.builder.Row(r.at, row)
+			}
+		}
+		r.at++
 	}
 }
 

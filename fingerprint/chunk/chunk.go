@@ -124,7 +124,7 @@ func (s *Splitter) cut(data []byte, searched int, last bool) (length int, sample
 // bytes has an entropy under one bit a byte. Such chunks (zeros, masks, padding)
 // are found in many unrelated files and are no evidence.
 func Plain(data []byte) bool {
-	const sample = 4096
+	const sample = 1024
 	step := max(1, len(data)/sample)
 	// A stride that shares no factor with element widths sees every byte position.
 	if step > 1 {

@@ -82,6 +82,9 @@ func (b *Builder) start(count, length int64) {
 	if count >= sumAllBelow {
 		b.sumRows = sumOneIn
 	}
+	if count >= 2*sumAllBelow {
+		b.sumRows = 2 * sumOneIn
+	}
 }
 
 // Row takes row number i in; rows come in order, and every number once.
@@ -93,6 +96,21 @@ func (b *Builder) Row(i int64, row []float32) {
 		b.sketchRow(i, row)
 	}
 }
+
+// Needs reports whether row i is part of the aligned sample or of layer T, or of
+// columns that are collected: whether leaving it out leaves a hole. What remains
+// are rows that may be of large norm. Like Row, it is to be asked in order.
+func (b *Builder) Needs(i int64) bool {
+	if b.t.Transposed || len(b.columnAt) > 0 {
+		return true
+	}
+	if b.next < len(b.aligned) && b.aligned[b.next].index == i {
+		return true
+	}
+	return b.inSum(b.m.hash(i))
+}
+
+func (b *Builder) inSum(hash uint64) bool { return (hash>>8)%uint64(b.sumRows) == 0 }
 
 // Wanted returns the row numbers of the aligned sample in ascending order, for
 // callers that read only those (quick triage).
@@ -120,7 +138,7 @@ func (b *Builder) sketchRow(i int64, row []float32) {
 		b.formula.add(row)
 	}
 	h := b.m.hash(i)
-	inSum := (h>>8)%uint64(b.sumRows) == 0
+	inSum := b.inSum(h)
 	inContent := norm > 0 && (len(b.t.Content) < ContentRows || norm > b.t.Content[len(b.t.Content)-1].Norm)
 	if rank < 0 && !inSum && !inContent {
 		return
@@ -180,9 +198,9 @@ func moments(row []float32) (mean, sigma float32, ok bool) {
 
 func signBits(acc []float32) (out Bits) {
 	for i, v := range acc {
-		if v > 0 {
-			out[i/64] |= 1 << (i % 64)
-		}
+		// v > 0 without a branch that nobody can predict: its bits are 1 to those of +Inf.
+		positive := (uint64(math.Float32bits(v)-1) - 0x7f800000) >> 63
+		out[i/64] |= positive << (i % 64)
 	}
 	return out
 }

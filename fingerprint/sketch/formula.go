@@ -18,14 +18,14 @@ type formulaTest struct {
 
 func (f *formulaTest) add(row []float32) {
 	f.rows++
-	if predictable(row) {
+	if f.rowHits == f.rows-1 && predictable(row) { // one that follows no formula settles it
 		f.rowHits++
 	}
 }
 
 func (f *formulaTest) addColumn(column []float32) {
 	f.columns++
-	if predictable(column) {
+	if f.columnHits == f.columns-1 && predictable(column) {
 		f.columnHits++
 	}
 }

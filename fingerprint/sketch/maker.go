@@ -19,7 +19,7 @@ const (
 	maxColumnRows = 1 << 16 // rows up to which columns are collected (16 MiB)
 	maxTransposed = 4 << 20 // elements of a matrix that is sketched along its other axis
 	sumAllBelow   = 2048    // rows up to which layer T takes every row
-	sumOneIn      = 4       // of more rows it takes one in so many
+	sumOneIn      = 4       // of more rows it takes one in so many, of twice as many one in twice so many
 )
 
 // Maker holds what sketches of one key share: signs and sample order. It is safe

@@ -1,0 +1,93 @@
+package fingerprint_test
+
+import (
+	"context"
+	"encoding/binary"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	gocmp "github.com/google/go-cmp/cmp"
+
+	"weightwarden/fingerprint"
+	"weightwarden/fingerprint/sketch"
+	"weightwarden/formats"
+)
+
+// network makes a bf16 file of equal matrices; their rows differ in norm.
+func network(tensors, rows, cols int) (formats.Source, *formats.Model) {
+	r := rand.New(rand.NewPCG(7, 8))
+	var data []byte
+	m := &formats.Model{Format: "made"}
+	for range tensors {
+		m.Tensors = append(m.Tensors, formats.Tensor{Name: "w", DType: formats.BF16, Shape: []int64{int64(rows), int64(cols)},
+			Data: formats.Extent{Offset: int64(len(data)), Length: int64(2 * rows * cols)}})
+		for range rows {
+			scale := 0.02 + 0.02*r.Float64()
+			for range cols {
+				data = binary.LittleEndian.AppendUint16(data, uint16(math.Float32bits(float32(r.NormFloat64()*scale))>>16))
+			}
+		}
+	}
+	src := formats.BytesSource(data)
+	for i := range m.Tensors {
+		m.Tensors[i].Data.Source = src
+	}
+	return src, m
+}
+
+// TestLeanIsPartOfFull: what Lean has is what a full fingerprint has, but for the rows of largest norm, which it
+// takes from fewer.
+func TestLeanIsPartOfFull(t *testing.T) {
+	src, m := network(9, 2100, 256)
+	compute := func(opt fingerprint.Options) *fingerprint.Fingerprint {
+		f, err := fingerprint.Compute(context.Background(), src, m, opt)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return f
+	}
+	full, lean := compute(fingerprint.Options{}), compute(fingerprint.Options{Lean: true})
+	hashed, chunks := 0, 0
+	for p := range full.Pieces {
+		for k, c := range full.Pieces[p].Chunks {
+			got := lean.Pieces[p].Chunks[k]
+			if chunks++; got.Key != (fingerprint.ChunkKey{}) {
+				hashed++
+			} else {
+				c.Key = fingerprint.ChunkKey{}
+			}
+			if c != got {
+				t.Fatalf("piece %d, chunk %d: %+v, want %+v", p, k, got, c)
+			}
+		}
+	}
+	if hashed == 0 || hashed > chunks/2 {
+		t.Errorf("%d of %d chunks were hashed", hashed, chunks)
+	}
+	for i := range full.Tensors {
+		want, got := full.Tensors[i].Sketch, lean.Tensors[i].Sketch
+		if !gocmp.Equal(got.Aligned, want.Aligned) || !gocmp.Equal(got.Sum, want.Sum) {
+			t.Errorf("tensor %d: layers R or T differ", i)
+		}
+		if i%8 == 0 {
+			if diff := gocmp.Diff(want, got); diff != "" {
+				t.Errorf("tensor %d, which is to be whole: %s", i, diff)
+			}
+			continue
+		}
+		common := 0
+		for _, row := range got.Content {
+			if slices.ContainsFunc(want.Content, func(w sketch.Row) bool { return w == row }) {
+				common++
+			}
+		}
+		if common < 2 {
+			t.Errorf("tensor %d: %d rows of largest norm in common", i, common)
+		}
+	}
+	if got := compute(fingerprint.Options{Lean: true, Register: true}); gocmp.Diff(full.Files, got.Files) != "" {
+		t.Error("Register does not overrule Lean")
+	}
+}
