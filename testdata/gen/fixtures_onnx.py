@@ -2,11 +2,10 @@
 
 usage: fixtures_onnx.py OUT_DIR
 
-Tensors of Constant nodes are listed under the name of the node's output; those
-of sub-graphs and functions like any other. What a name space cannot make
-unique is listed several times.
+A tensor in a node's attribute is listed under its own name, or the node's output
+where it has none; those of sub-graphs and functions like any other, so that a
+name may stand there several times.
 """
-import hashlib
 import pathlib
 import sys
 
@@ -47,7 +46,7 @@ def entry(name, proto):
 def tensors_of(graph):
     out = [entry(t.name, t) for t in graph.initializer]
     for s in graph.sparse_initializer:
-        out += [entry(f"{s.values.name}.values", s.values), entry(f"{s.values.name}.indices", s.indices)]
+        out += [entry(s.values.name, s.values), entry(s.indices.name, s.indices)]
     return out + node_tensors(graph.node)
 
 
@@ -55,11 +54,8 @@ def node_tensors(nodes):
     out = []
     for node in nodes:
         for a in node.attribute:
-            name = node.output[0] if node.op_type == "Constant" else f"{node.name}.{a.name}"
             if a.type == onnx.AttributeProto.TENSOR:
-                out.append(entry(name, a.t))
-            elif a.type == onnx.AttributeProto.TENSORS:
-                out += [entry(f"{name}.{i}", t) for i, t in enumerate(a.tensors)]
+                out.append(entry(a.t.name or node.output[0], a.t))
             elif a.type == onnx.AttributeProto.GRAPH:
                 out += tensors_of(a.g)
     return out
