@@ -281,6 +281,15 @@ def integers():
         if zeros:
             t["layers.0.fc.MatMul.weight_zero_points"] = stream(zero, 4).view(np.uint8).flatten()
         save(name, (q - spread(zero, 32)) * spread(scale, 32), **t)
+    for name, zeros in (("nbits_8", True), ("nbits_8_symmetric", False)):
+        q, scale, zero = asymmetric(weights(OUT, IN), 8, 32)
+        if not zeros:
+            zero[:] = 128
+        scale = scale.astype(np.float32)
+        t = {"layers.0.fc.MatMul.weight_Q8": q.astype(np.uint8).reshape(OUT, IN // 32, 32), "layers.0.fc.MatMul.weight_scales": scale.flatten()}
+        if zeros:
+            t["layers.0.fc.MatMul.weight_zero_points"] = zero.astype(np.uint8).flatten()
+        save(name, (q - spread(zero, 32)) * spread(scale, 32), **t)
 
 
 for bits in (2, 3, 4, 8):
