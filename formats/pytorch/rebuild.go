@@ -237,7 +237,9 @@ func (w *walker) sparse(c *pickle.Call, at *trail) {
 		return
 	}
 	names := []string{"indices", "values"}
-	if len(data.Items) > 3 {
+	// Compressed layouts have three tensors and a shape; coordinates two, a shape,
+	// and since PyTorch 2.1 whether they are coalesced.
+	if len(data.Items) > 3 && isShape(data.Items[3]) {
 		names = []string{"crow_indices", "col_indices", "values"}
 	}
 	tasks := make([]task, 0, len(names))
@@ -249,6 +251,11 @@ func (w *walker) sparse(c *pickle.Call, at *trail) {
 		}
 	}
 	w.push(tasks)
+}
+
+func isShape(v pickle.Value) bool {
+	_, ok := ints(v)
+	return ok
 }
 
 func (w *walker) sparseShape(shape []int64, at *trail) {
