@@ -167,3 +167,10 @@ func broken(err error) error {
 type Noticer interface {
 	Findings() []Finding
 }
+
+// Holds reports whether src is the spool's own file, or the used part of it as
+// it was at some time: the base of what Unpack returns once memory is used up.
+func (s *Spool) Holds(src Source) bool {
+	f, ok := src.(*fileSpool)
+	return ok && f.File == s.file
+}

@@ -76,6 +76,10 @@ func (f *File) ReadAt(p []byte, off int64) (int, error) { return f.f.ReadAt(p, o
 // Info returns what the file system said about the file when it was opened.
 func (f *File) Info() fs.FileInfo { return f.info }
 
+// Descriptor returns the open file, to be handed to another process. It stays
+// the File's own.
+func (f *File) Descriptor() *os.File { return f.f }
+
 // OpenSibling opens a regular file in or below the folder of f. The name is that
 // of a hostile file: absolute names, "..", back-slashes, links on any part of the
 // way, and hard links to another owner's file give ErrEscape.
