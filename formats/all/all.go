@@ -12,6 +12,7 @@ import (
 	"weightwarden/formats/pytorch"
 	"weightwarden/formats/safetensors"
 	"weightwarden/formats/sharded"
+	"weightwarden/formats/tflite"
 )
 
 // Decoders returns every decoder and container of the product.
@@ -23,6 +24,7 @@ func Decoders() formats.Decoders {
 			pytorch.Decoder{},
 			onnx.Decoder{},
 			npy.Decoder{},
+			tflite.Decoder{},
 			sharded.Decoder{Shards: []formats.Decoder{safetensors.Decoder{}, pytorch.Decoder{}}},
 		},
 		Containers: append([]formats.Container{
