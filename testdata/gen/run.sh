@@ -30,8 +30,13 @@ if [ "${1-}" = --retrain ]; then
 	rm -rf "$data/made"
 	find "$data/models" -name '*.safetensors*' -delete
 fi
-cd "$here"
+# PyTorch writes the paths of sources into some files: a neutral place for them.
+mkdir -p /tmp/weightwarden-testdata/gen
+cp "$here"/fixtures_torch.py "$here"/save.py "$here"/glu.py /tmp/weightwarden-testdata/gen/
+cd /tmp/weightwarden-testdata/gen
 "$python" -W ignore fixtures_torch.py "$data/fixtures/pytorch" t113
+
+cd "$here"
 "$python" fixtures_safetensors.py "$data/fixtures/safetensors"
 "$python" fixtures_onnx.py "$data/fixtures/onnx"
 "$python" fixtures_gguf.py "$data/fixtures/gguf"

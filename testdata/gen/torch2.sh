@@ -6,10 +6,13 @@
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
-venv=$root/.venv/torch2
+# PyTorch writes the paths of sources, its own too, into some files: a neutral place.
+work=/tmp/weightwarden-testdata
+venv=$work/torch2
 export OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE=1
 
-mkdir -p "$root/.venv"
+mkdir -p "$work/gen"
+cp "$here"/fixtures_torch.py "$here"/save.py "$here"/glu.py "$work/gen/"
 [ -x "$venv/bin/python" ] || /usr/bin/python3 -m venv "$venv"
 "$venv/bin/python" -m pip install -q --no-deps torch==2.15.0 nvidia-cuda-runtime==13.5.37
 "$venv/bin/python" -m pip install -q filelock typing-extensions sympy networkx jinja2 fsspec 'setuptools>=77' \
@@ -17,5 +20,5 @@ mkdir -p "$root/.venv"
 lib=$("$venv/bin/python" -c 'import importlib.util as u, pathlib; print(pathlib.Path(u.find_spec("torch").origin).parent / "lib")')
 "$venv/bin/python" "$here/cuda_stubs.py" "$lib" "$venv/stubs"
 cp "$(find "$venv" -name 'libcudart.so.13' -not -path '*/stubs/*' | head -n 1)" "$venv/stubs/"
-cd "$here"
+cd "$work/gen"
 LD_LIBRARY_PATH=$venv/stubs "$venv/bin/python" -W ignore fixtures_torch.py "$root/testdata/fixtures/pytorch" t215
