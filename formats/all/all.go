@@ -12,6 +12,7 @@ import (
 	"weightwarden/formats/pytorch"
 	"weightwarden/formats/safetensors"
 	"weightwarden/formats/sharded"
+	"weightwarden/formats/tfjs"
 	"weightwarden/formats/tflite"
 )
 
@@ -25,6 +26,7 @@ func Decoders() formats.Decoders {
 			onnx.Decoder{},
 			npy.Decoder{},
 			tflite.Decoder{},
+			tfjs.Decoder{},
 			sharded.Decoder{Shards: []formats.Decoder{safetensors.Decoder{}, pytorch.Decoder{}}},
 		},
 		Containers: append([]formats.Container{
