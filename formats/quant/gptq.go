@@ -3,6 +3,7 @@ package quant
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 
 	"weightwarden/formats"
 )
@@ -273,6 +274,9 @@ func openGPTQ(t, scales, zeros, index *formats.Tensor, bits, in int64) (rowSourc
 		return nil, err
 	}
 	offset, most := float32(0), float32(int(1)<<bits-1)
+	if bits == 3 {
+		most = 8 // AutoGPTQ lets the sum overflow here, and nowhere else
+	}
 	zeroWidth := zeros.Shape[1] * 32 / bits
 	g.zero = func(dst []float32, group, row int64) error {
 		err := zero.readAt(dst, group*zeroWidth+row)
@@ -284,8 +288,18 @@ func openGPTQ(t, scales, zeros, index *formats.Tensor, bits, in int64) (rowSourc
 		return err
 	}
 	q := &gptq{words: w, bits: bits, groups: g}
-	if offset, err = q.zeroOffset(t.Shape[1], in); err != nil {
+	raw := make([]float32, min(zeroWidth, 1024))
+	if err := zero.readAt(raw, 0); err != nil {
 		return nil, err
+	}
+	switch half := float32(int(1) << (bits - 1)); {
+	case slices.Min(raw) == half-1 && slices.Max(raw) == half-1: // symmetric, less one
+		offset = 1
+	case slices.Min(raw) == half && slices.Max(raw) == half: // symmetric, as it is
+	default:
+		if offset, err = q.zeroOffset(t.Shape[1], in); err != nil {
+			return nil, err
+		}
 	}
 	return newTiled(q, t.Shape[1], in), nil
 }

@@ -5,9 +5,10 @@ quantisers pack them, each with the tensor "expected" that a reader must make of
     python families.py ../../quant/families path/to/libbitsandbytes_cpu.so
 
 MLX and bitsandbytes are the real libraries (mlx 0.32.4; the CPU library of
-bitsandbytes 0.50.2 through ctypes). GPTQ, AutoAWQ, compressed-tensors, ModelOpt,
-gpt-oss, DeepSeek and ONNX Runtime layouts are packed here in numpy after their
-public descriptions, and "expected" is computed from the codes before packing.
+bitsandbytes 0.50.2 through ctypes). The variants of GPTQ that AutoGPTQ does not
+write, compressed-tensors, ModelOpt, gpt-oss, DeepSeek and ONNX Runtime layouts are
+packed here in numpy after their public descriptions, and "expected" is computed
+from the codes before packing. See torch_families.py for GPTQ and AWQ proper.
 """
 import ctypes
 import json
@@ -67,13 +68,11 @@ def spread(x, group):
     return np.repeat(x.astype(np.float32), group, axis=-1)
 
 
-def gptq(case, bits, act_order=False, v2=False, sym=False, index=True):
+def gptq(case, bits, v2=False, sym=False, index=True):
     q, scale, zero = asymmetric(weights(OUT, IN), bits, GROUP)
     if sym:
         zero[:] = 2 ** (bits - 1)
     g_idx = np.arange(IN) // GROUP
-    if act_order:
-        g_idx = rng.permutation(g_idx)
     expected = (q.astype(np.float32) - zero[:, g_idx].astype(np.float32)) * scale[:, g_idx].astype(np.float32)
     qweight = stream(q, bits).T.astype(np.int32)
     qzeros = stream((zero - (0 if v2 else 1)).T, bits).astype(np.int32)
@@ -82,33 +81,6 @@ def gptq(case, bits, act_order=False, v2=False, sym=False, index=True):
     if index:
         t[p + "g_idx"] = g_idx.astype(np.int32)
     save(case, expected, **t)
-
-
-ORDER = [0, 2, 4, 6, 1, 3, 5, 7]
-
-
-def awq():
-    q, scale, zero = asymmetric(weights(OUT, IN), 4, GROUP)
-    expected = (q.astype(np.float32) - spread(zero, GROUP)) * spread(scale, GROUP)
-    p = "model.layers.0.mlp.down_proj."
-
-    def pack(x):  # [n, OUT] -> [n, OUT/8]
-        return stream(x.reshape(x.shape[0], -1, 8)[:, :, ORDER].reshape(x.shape), 4).astype(np.int32)
-
-    save("awq_gemm", expected, **{p + "qweight": pack(q.T), p + "qzeros": pack(zero.T), p + "scales": scale.T})
-    words = 2  # zero words of a row for 4 groups of 64
-    padded_scale, padded_zero = np.zeros((OUT, 8 * words), np.float16), np.zeros((OUT, 8 * words), np.uint32)
-    padded_scale[:, :4], padded_zero[:, :4] = scale, zero
-    save("awq_gemv", expected, **{p + "qweight": stream(q, 4).astype(np.int32), p + "qzeros": stream(padded_zero, 4).astype(np.int32),
-                                  p + "scales": padded_scale})
-    # gemv_fast: shuffle 32 inputs, interleave four rows in runs of 64, 16-bit words.
-    k = q.reshape(OUT, IN // 32, 4, 4, 2).transpose(0, 1, 3, 2, 4).reshape(OUT, IN // 32, 4, 4, 2).transpose(0, 1, 2, 4, 3)
-    k = k.reshape(OUT // 4, 4, IN // 64, 64).transpose(0, 2, 1, 3).reshape(OUT // 4, IN // 64, 64, 4)
-    words16 = (k[..., 0] | k[..., 1] << 4 | k[..., 2] << 8 | k[..., 3] << 12).reshape(OUT // 4, IN)
-    negative = -(padded_scale.astype(np.float32) * padded_zero).astype(np.float16)
-    fast = q.astype(np.float32) * spread(scale, GROUP) + spread(negative[:, :4], GROUP)
-    save("awq_gemv_fast", fast, **{p + "qweight": words16.astype(np.uint16).view(np.int16), p + "scales": padded_scale.T,
-                                   p + "scaled_zeros": negative.T})
 
 
 NF4 = np.array([-1.0, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453, -0.28444138169288635, -0.18477343022823334,
@@ -292,13 +264,9 @@ def integers():
         save(name, (q - spread(zero, 32)) * spread(scale, 32), **t)
 
 
-for bits in (2, 3, 4, 8):
-    gptq("gptq_%dbit" % bits, bits)
-gptq("gptq_4bit_act_order", 4, act_order=True)
 gptq("gptq_4bit_v2", 4, v2=True)
 gptq("gptq_4bit_symmetric", 4, sym=True)
 gptq("gptq_4bit_no_index", 4, index=False)
-awq()
 bitsandbytes("nf4", NF4, False)
 bitsandbytes("fp4", FP4, False)
 bitsandbytes("nf4", NF4, True)
