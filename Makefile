@@ -24,6 +24,11 @@ build: ## build the programs into bin/: static, no C compiler needed
 test: ## run all tests, with the race detector where a C compiler can be had
 	@race=$$(.ci/race); CGO_ENABLED=$$(test -n "$$race" && echo 1 || echo 0) $(GO) test $$race ./...
 
+.PHONY: demo
+demo: build ## the main job on this machine: steal a model in many ways, see each copy caught
+	@$(GO) build -buildvcs=false -o bin/demo ./demo
+	@bin/demo
+
 .PHONY: vet
 vet: ## go vet and gofmt, as CI runs them
 	$(GO) vet ./...
