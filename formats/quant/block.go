@@ -72,12 +72,14 @@ func decodeQ4_1(dst []float32, src []byte) {
 // decodeQ5_0 takes the fifth bit of element j from bit j of a 32-bit word.
 func decodeQ5_0(dst []float32, src []byte) {
 	for len(dst) >= 32 && len(src) >= 22 {
-		d, high := halfAt(src), binary.LittleEndian.Uint32(src[2:])
-		y, q := (*[32]float32)(dst), (*[16]byte)(src[6:])
-		for j, b := range q {
-			y[j] = float32(int32(uint32(b&15)|high<<4&16)-16) * d
-			y[j+16] = float32(int32(uint32(b>>4)|high>>12&16)-16) * d
-			high >>= 1
+		d := halfAt(src)
+		for half := range 2 {
+			y, q := (*[16]float32)(dst[16*half:]), (*[16]byte)(src[6:])
+			high := uint64(binary.LittleEndian.Uint16(src[2+2*half:]))
+			for j := 0; j < 16; j += 8 {
+				w := binary.LittleEndian.Uint64(q[j:])>>(4*half)&fours | spreadBits(high>>j)<<4
+				fiveBits8((*[8]float32)(y[j:]), w, d)
+			}
 		}
 		dst, src = dst[32:], src[22:]
 	}
@@ -85,16 +87,37 @@ func decodeQ5_0(dst []float32, src []byte) {
 
 func decodeQ5_1(dst []float32, src []byte) {
 	for len(dst) >= 32 && len(src) >= 24 {
-		d, m, high := halfAt(src), halfAt(src[2:]), binary.LittleEndian.Uint32(src[4:])
-		y, q := (*[32]float32)(dst), (*[16]byte)(src[8:])
-		for j, b := range q {
-			y[j] = float32(float32(int32(uint32(b&15)|high<<4&16))*d) + m
-			y[j+16] = float32(float32(int32(uint32(b>>4)|high>>12&16))*d) + m
-			high >>= 1
+		d, m := halfAt(src), halfAt(src[2:])
+		for half := range 2 {
+			y, q := (*[16]float32)(dst[16*half:]), (*[16]byte)(src[8:])
+			high := uint64(binary.LittleEndian.Uint16(src[4+2*half:]))
+			for j := 0; j < 16; j += 8 {
+				w := binary.LittleEndian.Uint64(q[j:])>>(4*half)&fours | spreadBits(high>>j)<<4
+				affine8((*[8]float32)(y[j:]), w, d, -m)
+			}
 		}
 		dst, src = dst[32:], src[24:]
 	}
 }
+
+// spreadBits puts the low eight bits of b into the lowest bits of eight bytes.
+func spreadBits(b uint64) uint64 {
+	// Copies of b, the bit of each byte cut out, and moved to the bottom by a carry
+	// into the top bit.
+	const bit = 0x8040201008040201
+	return (b&255*ones&bit + (ones<<7 - ones)) >> 7 & ones
+}
+
+// fiveBits8 makes d*(code-16) of eight codes of five bits.
+func fiveBits8(y *[8]float32, w uint64, d float32) {
+	y[0], y[1] = offset16[w&31]*d, offset16[w>>8&31]*d
+	y[2], y[3] = offset16[w>>16&31]*d, offset16[w>>24&31]*d
+	y[4], y[5] = offset16[w>>32&31]*d, offset16[w>>40&31]*d
+	y[6], y[7] = offset16[w>>48&31]*d, offset16[w>>56&31]*d
+}
+
+// offset16 are the values of five-bit codes that stand for -16 to 15.
+var offset16 = [32]float32(offset32[16:48])
 
 // decodeQ8_0 reads blocks of a scale and 32 signed bytes.
 func decodeQ8_0(dst []float32, src []byte) {

@@ -2,25 +2,37 @@ package quant
 
 import (
 	"encoding/binary"
-	"math"
 	"math/bits"
 )
 
 // signed8 writes a code of eight levels, scaled, the elements whose bit in signs
 // is set negated.
 func signed8(y *[8]float32, grid *[8]float32, d float32, signs uint32) {
-	for j := range y {
-		y[j] = math.Float32frombits(math.Float32bits(d*grid[j]) ^ signs<<(31-j)&0x80000000)
-	}
+	sign := &signsOf[signs&255]
+	y[0], y[1] = d*grid[0]*sign[0], d*grid[1]*sign[1]
+	y[2], y[3] = d*grid[2]*sign[2], d*grid[3]*sign[3]
+	y[4], y[5] = d*grid[4]*sign[4], d*grid[5]*sign[5]
+	y[6], y[7] = d*grid[6]*sign[6], d*grid[7]*sign[7]
 }
 
 // signed4 is signed8 for two codes of four levels each.
 func signed4(y *[8]float32, a, b *[4]float32, d float32, signs uint32) {
-	for j := range 4 {
-		y[j] = math.Float32frombits(math.Float32bits(d*a[j]) ^ signs<<(31-j)&0x80000000)
-		y[j+4] = math.Float32frombits(math.Float32bits(d*b[j]) ^ signs<<(27-j)&0x80000000)
-	}
+	sign := &signsOf[signs&255]
+	y[0], y[1] = d*a[0]*sign[0], d*a[1]*sign[1]
+	y[2], y[3] = d*a[2]*sign[2], d*a[3]*sign[3]
+	y[4], y[5] = d*b[0]*sign[4], d*b[1]*sign[5]
+	y[6], y[7] = d*b[2]*sign[6], d*b[3]*sign[7]
 }
+
+// signsOf are 1 and -1 for the bits of a byte.
+var signsOf = func() (t [256][8]float32) {
+	for i := range t {
+		for j := range t[i] {
+			t[i][j] = float32(1 - 2*(i>>j&1))
+		}
+	}
+	return t
+}()
 
 // evenSigns completes seven sign bits by the eighth that makes their number even.
 func evenSigns(seven uint32) uint32 {
@@ -108,9 +120,8 @@ func shifted8(y *[8]float32, grid *[8]float32, d float32, negative bool) {
 	if negative {
 		delta = -deltaIQ1
 	}
-	for j := range y {
-		y[j] = d * (grid[j] + delta)
-	}
+	y[0], y[1], y[2], y[3] = d*(grid[0]+delta), d*(grid[1]+delta), d*(grid[2]+delta), d*(grid[3]+delta)
+	y[4], y[5], y[6], y[7] = d*(grid[4]+delta), d*(grid[5]+delta), d*(grid[6]+delta), d*(grid[7]+delta)
 }
 
 func decodeIQ1S(dst []float32, src []byte) {

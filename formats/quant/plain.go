@@ -31,10 +31,12 @@ func decodeF16(dst []float32, src []byte) {
 		w := binary.LittleEndian.Uint64(src)
 		y := (*[4]float32)(dst)
 		if halfNormal(w) {
-			y[0] = normalHalf(uint32(w))
-			y[1] = normalHalf(uint32(w >> 16))
-			y[2] = normalHalf(uint32(w >> 32))
-			y[3] = normalHalf(uint32(w >> 48))
+			// Two lanes of 32 bits each take every second number.
+			even, odd := w&0x0000ffff0000ffff, w>>16&0x0000ffff0000ffff
+			even = even<<16&lanesSign | even<<13&lanesRest + lanesBias
+			odd = odd<<16&lanesSign | odd<<13&lanesRest + lanesBias
+			y[0], y[1] = math.Float32frombits(uint32(even)), math.Float32frombits(uint32(odd))
+			y[2], y[3] = math.Float32frombits(uint32(even>>32)), math.Float32frombits(uint32(odd>>32))
 		} else {
 			y[0], y[1] = halfToFloat(uint16(w)), halfToFloat(uint16(w>>16))
 			y[2], y[3] = halfToFloat(uint16(w>>32)), halfToFloat(uint16(w>>48))
@@ -55,10 +57,13 @@ func halfNormal(w uint64) bool {
 	return (x+one)&signs == 0 && ((x|signs)-one)&signs == signs
 }
 
-// normalHalf widens the normal binary16 in the low half of w.
-func normalHalf(w uint32) float32 {
-	return math.Float32frombits(w<<16&0x80000000 | (w&0x7fff)<<13 + 112<<23)
-}
+// Masks of two f32 in a word: their signs, what a binary16 fills of the rest, and
+// the difference of the exponents' biases.
+const (
+	lanesSign = 0x8000000080000000
+	lanesRest = 0x0fffe0000fffe000
+	lanesBias = 112<<23 | 112<<55
+)
 
 // halfToFloat widens any binary16.
 func halfToFloat(h uint16) float32 {

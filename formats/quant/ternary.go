@@ -1,6 +1,9 @@
 package quant
 
-import "math"
+import (
+	"encoding/binary"
+	"math"
+)
 
 // decodeTQ1 reads base-3 digits: a byte b holds five of them as the fraction
 // b/256, and multiplying by three moves the next one out at the top.
@@ -17,14 +20,25 @@ func decodeTQ1(dst []float32, src []byte) {
 // digitsTQ1 writes the first digits of all bytes of src, then all second ones,
 // until dst is full.
 func digitsTQ1(dst []float32, src []byte, d float32) {
-	level := [3]float32{-d, 0 * d, d}
-	for power := byte(1); len(dst) >= len(src) && len(src) > 0; power *= 3 {
+	level := [4]float32{-d, 0 * d, d}
+	for n := 0; len(dst) >= len(src) && n < len(digitsOf); n++ {
+		digit, y := &digitsOf[n], dst[:len(src)]
 		for j, b := range src {
-			dst[j] = level[uint16(b*power)*3>>8]
+			y[j] = level[digit[b]&3]
 		}
 		dst = dst[len(src):]
 	}
 }
+
+// digitsOf are the five digits of every byte.
+var digitsOf = func() (t [5][256]uint8) {
+	for b := range 256 {
+		for n, power := 0, byte(1); n < 5; n, power = n+1, power*3 {
+			t[n][b] = uint8(uint16(byte(b)*power) * 3 >> 8)
+		}
+	}
+	return t
+}()
 
 // decodeTQ2 has two bits an element, four groups of 32 elements in 32 bytes.
 func decodeTQ2(dst []float32, src []byte) {
@@ -33,8 +47,8 @@ func decodeTQ2(dst []float32, src []byte) {
 		level := [4]float32{-d, 0 * d, d, 2 * d}
 		for k := range 8 {
 			y, q, shift := (*[32]float32)(dst[32*k:]), (*[32]byte)(src[k/4*32:]), k%4*2
-			for j, b := range q {
-				y[j] = level[b>>shift&3]
+			for j := 0; j < 32; j += 8 {
+				pick4((*[8]float32)(y[j:]), binary.LittleEndian.Uint64(q[j:])>>shift&threes, &level)
 			}
 		}
 		dst, src = dst[256:], src[66:]
@@ -69,14 +83,18 @@ func decodeNVFP4(dst []float32, src []byte) {
 	for len(dst) >= 64 && len(src) >= 36 {
 		for s, code := range (*[4]byte)(src) {
 			d := scalesUE4M3[code]
-			y, q := (*[16]float32)(dst[16*s:]), (*[8]byte)(src[4+8*s:])
-			for j, b := range q {
-				y[j] = levelsFP4[b&15] * d
-				y[j+8] = levelsFP4[b>>4] * d
-			}
+			y, w := (*[16]float32)(dst[16*s:]), binary.LittleEndian.Uint64(src[4+8*s:])
+			nibbles8((*[8]float32)(y[:]), w, d)
+			nibbles8((*[8]float32)(y[8:]), w>>4, d)
 		}
 		dst, src = dst[64:], src[36:]
 	}
+}
+
+// nibbles8 scales the FP4 levels of the low nibbles of eight bytes.
+func nibbles8(y *[8]float32, w uint64, d float32) {
+	y[0], y[1], y[2], y[3] = levelsFP4[w&15]*d, levelsFP4[w>>8&15]*d, levelsFP4[w>>16&15]*d, levelsFP4[w>>24&15]*d
+	y[4], y[5], y[6], y[7] = levelsFP4[w>>32&15]*d, levelsFP4[w>>40&15]*d, levelsFP4[w>>48&15]*d, levelsFP4[w>>56&15]*d
 }
 
 // scalesUE4M3 are the halved values of unsigned E4M3. The sign bit is ignored and
