@@ -91,10 +91,9 @@ func decodeQ4K(dst []float32, src []byte) {
 			d1, m1 := d*float32(scale[k]), dmin*float32(minimum[k])
 			d2, m2 := d*float32(scale[k+1]), dmin*float32(minimum[k+1])
 			y, q := (*[64]float32)(dst[32*k:]), (*[32]byte)(src[16+16*k:])
-			for j := 0; j < 32; j += 8 {
-				w := binary.LittleEndian.Uint64(q[j:])
-				affine8((*[8]float32)(y[j:]), w&fours, d1, m1)
-				affine8((*[8]float32)(y[j+32:]), w>>4&fours, d2, m2)
+			for j, b := range q {
+				y[j] = float32(d1*tableU4[b&15]) - m1
+				y[j+32] = float32(d2*tableU4[b>>4]) - m2
 			}
 		}
 		dst, src = dst[256:], src[144:]

@@ -78,7 +78,7 @@ func readAll(t *testing.T, v *quant.View) []float32 {
 	if diff := cmp.Diff(all, single, same); diff != "" {
 		t.Fatalf("rows one by one differ from all rows (-all +single):\n%s", diff)
 	}
-	for row := range v.Rows {
+	for row := int64(0); row < v.Rows; row += 1 + v.Rows/8 {
 		for col := int64(0); col < v.Cols; col += 1 + v.Cols/3 {
 			part := make([]float32, min(3, v.Cols-col))
 			if err := r.ReadPart(part, row, col); err != nil {
