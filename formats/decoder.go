@@ -218,7 +218,7 @@ func join(found []*Model, errs []error, limits Limits) (*Model, error) {
 		}
 		if len(out.Tensors) == 0 {
 			out, m = m, out
-		} else if len(m.Tensors) > 0 {
+		} else if len(m.Tensors) > 0 && !strings.HasPrefix(out.Variant, m.Variant+" ") { // "zip and members" of a zip
 			out.AddFinding(limits.Findings, Finding{Code: "polyglot", Severity: Warning, Offset: -1,
 				Text: fmt.Sprintf("the file is %s and %s at once", out.Format, m.Format)})
 			out.Format += "+" + m.Format

@@ -27,6 +27,7 @@ func decodePickles(ctx context.Context, src formats.Source, limits formats.Limit
 	w.src = src
 	if magic, ok := first.Value.(*pickle.Long); ok && slices.Equal(magic.LittleEndian, legacyMagic) {
 		m.Variant = variantLegacy
+		w.report(first)
 		err = w.legacy(src, first.End)
 	} else {
 		err = w.stream(src, first)
@@ -88,6 +89,9 @@ func (w *walker) legacy(src formats.Source, pos int64) error {
 			break
 		}
 		parts[i], pos = res, res.End
+		if i != 2 { // the object is reported when it is walked
+			w.report(res)
+		}
 		if res.Broken != nil {
 			break
 		}

@@ -31,6 +31,11 @@ func (w *walker) call(c *pickle.Call, at *trail) {
 		w.strided(c, g.Name, at)
 		return
 	}
+	if makesArray(c) {
+		w.first(c)
+		w.array(c, at)
+		return
+	}
 	if !w.first(c) {
 		if t, ok := unwrap(c); ok { // a tied parameter
 			w.call(t, at)
@@ -47,6 +52,9 @@ func (w *walker) call(c *pickle.Call, at *trail) {
 			return
 		case "_rebuild_from_type", "_rebuild_from_type_v2":
 			w.push([]task{{&pickle.Call{Func: c.Arg(0), Args: c.Arg(2), Offset: c.Offset}, at}, {c.Arg(3), at}})
+			return
+		case "_reconstruct_array": // jax: the call that makes the array, and its state
+			w.push([]task{{&pickle.Call{Func: c.Arg(0), Args: c.Arg(1), State: c.Arg(2), Offset: c.Offset}, at}})
 			return
 		}
 	}
@@ -179,8 +187,16 @@ func ints(v pickle.Value) ([]int64, bool) {
 // storageOf returns the storage behind a value. It is never nil, so that a
 // tensor without bytes still has its type.
 func (w *walker) storageOf(v pickle.Value) (*storage, error) {
-	if c, ok := v.(*pickle.Call); ok { // TypedStorage(wrap_storage, dtype)
-		v = c.Arg(0)
+	if c, ok := v.(*pickle.Call); ok {
+		if g, named := c.Name(); named && g.Name == "_load_from_bytes" {
+			w.first(c)
+			if st, err := w.nested(c); err != nil {
+				return &storage{}, err
+			} else {
+				return st, nil
+			}
+		}
+		v = c.Arg(0) // TypedStorage(wrap_storage, dtype)
 	}
 	p, ok := v.(*pickle.Persistent)
 	if !ok {
@@ -256,6 +272,13 @@ func (w *walker) sparse(c *pickle.Call, at *trail) {
 func isShape(v pickle.Value) bool {
 	_, ok := ints(v)
 	return ok
+}
+
+func item(s *pickle.Seq, i int) pickle.Value {
+	if i < len(s.Items) {
+		return s.Items[i]
+	}
+	return nil
 }
 
 func (w *walker) sparseShape(shape []int64, at *trail) {

@@ -62,7 +62,8 @@ type walker struct {
 	full     bool
 	seen     map[any]struct{} // containers and calls, so that nothing is walked twice
 	stores   map[*pickle.Persistent]*storage
-	unbacked int // tensors whose storage is in no reach
+	files    map[*pickle.Call]*storage // of files inside of the pickle
+	unbacked int                       // tensors whose storage is in no reach
 	todo     []task
 }
 
@@ -90,7 +91,7 @@ func (w *walker) pickle(res *pickle.Result, root *trail) error {
 	hidden := 0
 	for i := len(res.Calls) - 1; i >= 0; i-- { // outermost first
 		c := res.Calls[i]
-		if _, ok := w.seen[c]; ok || !makesTensor(c) {
+		if _, ok := w.seen[c]; ok || !makesTensor(c) && !makesArray(c) {
 			continue
 		}
 		if hidden++; hidden == 1 {

@@ -1,8 +1,11 @@
 package pytorch
 
 import (
+	"bytes"
 	"context"
 	"path"
+	"slices"
+	"strconv"
 	"strings"
 
 	"weightwarden/formats"
@@ -21,9 +24,16 @@ const (
 type zipFile struct {
 	src     formats.Source
 	archive *zip.Archive
-	byName  map[string]int // names, case folded as PyTorch looks them up; the first wins
+	byName  map[record]int // the first of equal names wins, as in PyTorch
 	used    []bool         // per entry
 	w       *walker
+}
+
+// record is a name, case folded as PyTorch looks it up, in one of the archives
+// of a file.
+type record struct {
+	part int
+	name string
 }
 
 func decodeZip(ctx context.Context, src formats.Source, limits formats.Limits) (*formats.Model, error) {
@@ -31,18 +41,21 @@ func decodeZip(ctx context.Context, src formats.Source, limits formats.Limits) (
 	if err != nil {
 		return nil, err
 	}
-	z := &zipFile{src: src, archive: a, byName: make(map[string]int, len(a.Entries)), used: make([]bool, len(a.Entries))}
+	z := &zipFile{src: src, archive: a, byName: make(map[record]int, len(a.Entries)), used: make([]bool, len(a.Entries))}
 	var pickles []int
 	for i := range a.Entries {
 		name := fold(a.Entries[i].Name)
-		if _, have := z.byName[name]; !have {
-			z.byName[name] = i
+		key := record{a.Entries[i].Part, name}
+		if _, have := z.byName[key]; !have {
+			z.byName[key] = i
 		}
 		if strings.HasSuffix(name, ".pkl") {
 			pickles = append(pickles, i)
 		}
 	}
-	if !z.holdsModel(pickles) {
+	slices.SortStableFunc(pickles, func(x, y int) int { return a.Entries[y].Part - a.Entries[x].Part }) // file order
+	exported := z.exportedConfigs()
+	if !z.holdsModel(pickles) && len(exported) == 0 {
 		return nil, formats.Errorf(id, "data.pkl", -1, formats.ErrNotRecognized, "no pickle in the archive")
 	}
 	m := &formats.Model{Format: id, Variant: variantZip}
@@ -50,12 +63,16 @@ func decodeZip(ctx context.Context, src formats.Source, limits formats.Limits) (
 		m.AddFinding(limits.Findings, f)
 	}
 	z.w = newWalker(ctx, m, limits)
+	names := z.shardNames(ctx)
+	for _, i := range exported {
+		z.exported(ctx, i)
+	}
 	for n, i := range pickles {
-		if n >= maxPickles {
+		if n >= maxPickles && len(names) == 0 && n >= 2*len(a.Starts) {
 			z.w.note("pytorch.pickles", formats.Unread, -1, "only the first %d of %d pickles were read", maxPickles, len(pickles))
 			break
 		}
-		if err := z.pickle(ctx, i); err != nil {
+		if err := z.pickle(ctx, i, names); err != nil {
 			return nil, err
 		}
 	}
@@ -92,7 +109,7 @@ func (z *zipFile) open(ctx context.Context, i int) (src formats.Source, offset, 
 }
 
 // pickle reads one pickle; its storages lie in the folder of its name.
-func (z *zipFile) pickle(ctx context.Context, i int) error {
+func (z *zipFile) pickle(ctx context.Context, i int, names map[int64]string) error {
 	e := &z.archive.Entries[i]
 	z.used[i] = true
 	src, off, n, err := z.open(ctx, i)
@@ -114,10 +131,20 @@ func (z *zipFile) pickle(ctx context.Context, i int) error {
 		z.w.note("pickle.trailing", formats.Warning, off+res.End, "%d bytes follow the end of pickle %.200q", n-res.End, e.Name)
 	}
 	folder := strings.TrimSuffix(fold(e.Name), ".pkl") + "/"
-	big := z.bigEndian(ctx, path.Dir(fold(e.Name)))
+	big := z.text(ctx, e.Part, path.Dir(fold(e.Name)), "byteorder") == "big"
 	z.w.src = src
-	z.w.resolve = func(p *pickle.Persistent) (*storage, error) { return z.storage(ctx, folder, big, p) }
+	z.w.resolve = func(p *pickle.Persistent) (*storage, error) { return z.storage(ctx, e.Part, folder, big, p) }
 	var root *trail
+	if len(z.archive.Starts) > 1 {
+		start := z.archive.Starts[e.Part]
+		if name := names[start]; name != "" {
+			root = root.child(name)
+		} else {
+			root = root.child("at" + strconv.FormatInt(start, 10))
+		}
+	} else if name := names[0]; name != "" {
+		root = root.child(name)
+	}
 	if base := strings.TrimSuffix(path.Base(e.Name), ".pkl"); base != "data" {
 		root = root.child(base)
 	}
@@ -125,7 +152,7 @@ func (z *zipFile) pickle(ctx context.Context, i int) error {
 }
 
 // storage finds the record of a persistent id.
-func (z *zipFile) storage(ctx context.Context, folder string, big bool, p *pickle.Persistent) (*storage, error) {
+func (z *zipFile) storage(ctx context.Context, part int, folder string, big bool, p *pickle.Persistent) (*storage, error) {
 	s, ok := parseStorageID(p)
 	if !ok {
 		return nil, formats.Errorf(id, "persistent id", p.Offset, formats.ErrUnsupported, "no storage")
@@ -133,9 +160,10 @@ func (z *zipFile) storage(ctx context.Context, folder string, big bool, p *pickl
 	if !s.typed {
 		z.w.note("pytorch.dtype", formats.Unread, p.Offset, "storage %.200q is of an unknown class", s.key)
 	}
-	i, ok := z.byName[folder+fold(s.key)]
-	if !ok {
-		i, ok = z.byName[path.Dir(path.Dir(folder))+"/.data/"+fold(s.key)+".storage"] // torch.package
+	i, ok := z.byName[record{part, folder + fold(s.key)}]
+	if !ok { // torch.package keeps all storages in one place
+		top, _, _ := strings.Cut(folder, "/")
+		i, ok = z.byName[record{part, top + "/.data/" + fold(s.key) + ".storage"}]
 	}
 	if !ok {
 		return nil, formats.Errorf(id, "record", p.Offset, formats.ErrMalformed, "the archive has no record %.200q", folder+s.key)
@@ -151,17 +179,12 @@ func (z *zipFile) storage(ctx context.Context, folder string, big bool, p *pickl
 	return &storage{src: src, offset: off, length: n, dtype: s.dtype, numel: s.numel, bigEndian: big, key: s.key}, nil
 }
 
-// bigEndian reads the byteorder record beside a pickle.
-func (z *zipFile) bigEndian(ctx context.Context, folder string) bool {
-	return z.text(ctx, folder, "byteorder") == "big"
-}
-
 // text reads a short record.
-func (z *zipFile) text(ctx context.Context, folder, name string) string {
+func (z *zipFile) text(ctx context.Context, part int, folder, name string) string {
 	if folder != "." {
 		name = folder + "/" + name
 	}
-	i, ok := z.byName[name]
+	i, ok := z.byName[record{part, name}]
 	if !ok {
 		return ""
 	}
@@ -186,7 +209,7 @@ func (z *zipFile) rest(ctx context.Context) {
 		dir, base := path.Split(name)
 		switch base {
 		case "version", "byteorder", ".format_version", ".storage_alignment", "serialization_id":
-			if v := z.text(ctx, strings.TrimSuffix(dir, "/"), base); v != "" && z.byName[name] == i {
+			if v := z.text(ctx, e.Part, strings.TrimSuffix(dir, "/"), base); v != "" && e.Part == 0 && z.byName[record{0, name}] == i {
 				z.w.keyValue(base, v)
 			}
 		}
@@ -196,10 +219,34 @@ func (z *zipFile) rest(ctx context.Context) {
 		if strings.HasSuffix(dir, "data/") || strings.HasSuffix(dir, "constants/") {
 			z.unusedRecord(ctx, i, dir)
 		}
-		if e.Size > smallMember || e.Packed > smallMember {
+		if z.foreign(ctx, i, name) {
 			z.w.model.Variant = variantZipMore
 		}
 	}
+}
+
+// foreign reports whether a member that no tensor uses deserves to be looked into
+// as a file of its own. Source code and its debug records do not.
+func (z *zipFile) foreign(ctx context.Context, i int, name string) bool {
+	e := &z.archive.Entries[i]
+	if !e.Contiguous() && e.Size <= smallMember && strings.HasSuffix(name, ".py") {
+		return false
+	}
+	src, off, n, err := z.open(ctx, i)
+	if err != nil {
+		return true
+	}
+	head := make([]byte, min(n, formats.HeadBytes))
+	if formats.ReadFull(src, head, off) != nil {
+		return true
+	}
+	switch {
+	case strings.HasSuffix(name, ".py"):
+		return bytes.IndexByte(head, 0) >= 0
+	case strings.HasSuffix(name, ".debug_pkl"):
+		return !isPickle(head)
+	}
+	return n > smallMember || isPickle(head) || isZip(head)
 }
 
 func (z *zipFile) unusedRecord(ctx context.Context, i int, dir string) {

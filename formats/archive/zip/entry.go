@@ -53,6 +53,9 @@ type Entry struct {
 	Packed, Size int64 // bytes in the archive, and what they are said to unpack to
 	Header       int64 // offset of the local header
 	Data         int64 // offset of the packed bytes, -1 where the local header is unreadable
+	// Part counts the archives that stand one behind the other in a file, from the
+	// last one, which is 0, to the first.
+	Part int
 }
 
 // Contiguous reports whether the bytes of the member lie in the archive as they are.

@@ -10,6 +10,7 @@ import (
 	"hash/crc32"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 
 	"weightwarden/formats"
@@ -173,13 +174,14 @@ func (a *Archive) check(ctx context.Context) {
 // take the first one, scanners often the last.
 func (a *Archive) duplicates() {
 	names := make([]string, len(a.Entries))
-	for i := range a.Entries {
-		names[i] = strings.ToLower(a.Entries[i].Name)
+	for i := range a.Entries { // equal names in archives behind each other are no duplicates
+		names[i] = strconv.Itoa(a.Entries[i].Part) + "/" + strings.ToLower(a.Entries[i].Name)
 	}
 	slices.Sort(names)
 	for i := 1; i < len(names); i++ {
 		if names[i] == names[i-1] && (i < 2 || names[i-2] != names[i]) {
-			a.note("zip.duplicate", formats.Danger, -1, "more than one member is named %.200q, case folded", names[i])
+			_, name, _ := strings.Cut(names[i], "/")
+			a.note("zip.duplicate", formats.Danger, -1, "more than one member is named %.200q, case folded", name)
 		}
 	}
 }

@@ -16,8 +16,12 @@ import (
 )
 
 const (
-	id          formats.ID = "zip"
-	maxArchives            = 64 // archives one after the other in one file
+	id formats.ID = "zip"
+	// maxArchives is how many archives one behind the other are read, as in
+	// checkpoints that hold a small archive a tensor, and maxTails how many of
+	// them may have something behind their end record.
+	maxArchives = 1 << 16
+	maxTails    = 64
 )
 
 // Archive is the directory of one file, all archives in it joined.
@@ -31,6 +35,9 @@ type Archive struct {
 	// directories are the stretches of central directories and end records.
 	directories []span
 	scratch     []byte // window of find
+	tails       int    // end records that were searched for
+	// Starts are the offsets of the archives, by Entry.Part.
+	Starts []int64
 }
 
 // Read lists the members of src. What contradicts itself is a finding; it fails
@@ -39,15 +46,22 @@ func Read(ctx context.Context, src formats.Source, limits formats.Limits) (*Arch
 	a := &Archive{src: src, limits: limits.OrDefault()}
 	spool := formats.SpoolOf(ctx, a.limits)
 	end, found := src.Size(), 0
-	for end >= endBytes && found < maxArchives {
-		start, ok, err := a.directory(ctx, spool, end)
+	for end >= endBytes {
+		if found >= maxArchives {
+			a.note("zip.limit", formats.Unread, end, "more than %d archives", maxArchives)
+			break
+		}
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		start, ok, err := a.directory(ctx, spool, end, found)
 		if err != nil {
 			return nil, err
 		}
 		if !ok {
 			break
 		}
-		if found++; found > 1 {
+		if found++; found == 2 {
 			a.note("zip.concatenated", formats.Warning, start, "another archive stands in front")
 		}
 		if start >= end { // an empty archive still moves the end
@@ -55,8 +69,11 @@ func Read(ctx context.Context, src formats.Source, limits formats.Limits) (*Arch
 		}
 		end = start
 	}
-	if found == 0 {
+	switch {
+	case found == 0:
 		end = src.Size()
+	case end > 0:
+		a.note("zip.prefix", formats.Info, 0, "%d bytes stand in front of the archive", end)
 	}
 	if err := a.scanGaps(ctx, spool, end, found); err != nil {
 		return nil, err
@@ -82,13 +99,10 @@ type endRecord struct {
 
 // directory reads the last archive that ends before end and returns where it
 // starts.
-func (a *Archive) directory(ctx context.Context, spool *formats.Spool, end int64) (start int64, ok bool, err error) {
+func (a *Archive) directory(ctx context.Context, spool *formats.Spool, end int64, part int) (start int64, ok bool, err error) {
 	rec, ok := a.findEnd(end)
 	if !ok {
 		return 0, false, nil
-	}
-	if rec.base > 0 {
-		a.note("zip.prefix", formats.Info, 0, "%d bytes stand in front of the archive", rec.base)
 	}
 	a.directories = append(a.directories, span{rec.offset, rec.at + endBytes})
 	first := len(a.Entries)
@@ -98,12 +112,23 @@ func (a *Archive) directory(ctx context.Context, spool *formats.Spool, end int64
 	start = rec.offset
 	for i := first; i < len(a.Entries); i++ {
 		start = min(start, a.Entries[i].Header)
+		a.Entries[i].Part = part
 	}
+	a.Starts = append(a.Starts, max(start, 0))
 	return max(start, 0), true, nil
 }
 
 // findEnd looks for the last end record before end whose directory is there.
 func (a *Archive) findEnd(end int64) (endRecord, bool) {
+	var last [endBytes]byte // most archives end with their end record
+	if formats.ReadFull(a.src, last[:], end-endBytes) == nil && binary.LittleEndian.Uint32(last[:]) == sigEnd {
+		if rec, ok := a.endAt(end-endBytes, last[:]); ok {
+			return rec, true
+		}
+	}
+	if a.tails++; a.tails > maxTails {
+		return endRecord{}, false
+	}
 	tail := make([]byte, min(end, formats.TailBytes))
 	from := end - int64(len(tail))
 	if formats.ReadFull(a.src, tail, from) != nil {
@@ -158,7 +183,7 @@ func (a *Archive) end64(off int64) (at, count int64, rec endRecord, ok bool) {
 		binary.LittleEndian.Uint32(loc[:]) != sigLocator64 {
 		return 0, 0, rec, false
 	}
-	for _, at := range []int64{int64(binary.LittleEndian.Uint64(loc[8:])), off - locator64Bytes - end64Bytes} {
+	for _, at := range []int64{off - locator64Bytes - end64Bytes, int64(binary.LittleEndian.Uint64(loc[8:]))} {
 		var b [end64Bytes]byte
 		if at < 0 || at > off-locator64Bytes-end64Bytes || a.signature(at) != sigEnd64 || formats.ReadFull(a.src, b[:], at) != nil {
 			continue

@@ -3,6 +3,7 @@ package pickle
 import (
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"weightwarden/formats"
 )
@@ -82,6 +83,10 @@ func (m *machine) textLine(op byte) error {
 func unescape(b []byte, literal bool) string {
 	out := make([]byte, 0, len(b))
 	for i := 0; i < len(b); i++ {
+		if b[i] >= 0x80 && !literal { // UNICODE lines are Latin-1 with escapes
+			out = utf8.AppendRune(out, rune(b[i]))
+			continue
+		}
 		if b[i] != '\\' || i+1 == len(b) {
 			out = append(out, b[i])
 			continue
