@@ -255,7 +255,7 @@ func (c *comparer) creditRows(a alignment) {
 	}
 	f.share, f.suspect, f.hits, f.tested, f.aligned = share, a.suspect, a.hits, a.tested, true
 	f.cosine = math.Cos(math.Pi * a.distance)
-	f.relation = relationOf(rt, st, a.distance)
+	f.relation = relationOf(rt, st, a.distance, a.transposed || a.segment != nil || n != rt.Sketch.Count)
 	if a.transposed {
 		f.transform = "transposed"
 	} else if a.segment != nil {
@@ -284,6 +284,7 @@ func (c *comparer) permuted() {
 	expected := 0.0
 	type hit struct{ reg, sus, n, distance int }
 	var all []hit
+	taken := c.takenSuspects()
 	for t := range c.reg.Tensors {
 		r := c.reg.Tensors[t].Sketch
 		if r == nil || r.Buckets != 256 || c.reg.Tensors[t].Constant != "" || c.found[t].share > 0 {
@@ -292,7 +293,7 @@ func (c *comparer) permuted() {
 		best := hit{reg: t, sus: -1}
 		for s := range c.sus.Tensors {
 			k := c.sus.Tensors[s].Sketch
-			if k == nil || k.Length != r.Length {
+			if k == nil || k.Length != r.Length || taken[s] {
 				continue
 			}
 			n, distance := contentHits(r, k, near)
@@ -301,7 +302,7 @@ func (c *comparer) permuted() {
 				best.sus, best.n, best.distance = s, n, distance
 			}
 		}
-		if best.n >= 2 {
+		if best.n >= minContent {
 			all = append(all, best)
 			c.permHits += best.n
 		}
@@ -316,20 +317,41 @@ func (c *comparer) permuted() {
 	}
 	for _, h := range all {
 		f := &c.found[h.reg]
-		f.share, f.suspect, f.relation, f.transform = 1, h.sus, Reparameterised, "rows permuted"
-		f.hits, f.tested = h.n, len(c.reg.Tensors[h.reg].Sketch.Content)
+		rt, st := c.reg.Tensors[h.reg].Sketch, c.sus.Tensors[h.sus].Sketch
+		f.share, f.suspect, f.relation, f.transform = min(1, float64(st.Count)/float64(rt.Count)), h.sus, Reparameterised, "rows permuted"
+		f.hits, f.tested = h.n, len(rt.Content)
 		f.cosine = math.Cos(math.Pi * float64(h.distance) / float64(h.n*256))
 	}
 }
 
-// contentHits counts rows of r's content sample that have a near row in k's.
-func contentHits(r, k *sketch.Tensor, near int) (n, distance int) {
-	for i := range r.Content {
-		best := near + 1
-		for j := range k.Content {
-			best = min(best, hamming(&r.Content[i].Bits, &k.Content[j].Bits))
+// minContent is how many of the largest rows must be found again in one tensor:
+// rows of different tensors of one model share large directions, a few by chance.
+const minContent = 6
+
+// takenSuspects marks the suspect's tensors that are accounted for.
+func (c *comparer) takenSuspects() []bool {
+	out := make([]bool, len(c.sus.Tensors))
+	for t := range c.found {
+		if s := c.found[t].suspect; s >= 0 && c.found[t].share > 0 {
+			out[s] = true
 		}
-		if best <= near {
+	}
+	return out
+}
+
+// contentHits counts rows of r's content sample that have a near row in k's, each
+// of its own.
+func contentHits(r, k *sketch.Tensor, near int) (n, distance int) {
+	var used [sketch.ContentRows]bool
+	for i := range r.Content {
+		best, at := near+1, -1
+		for j := range k.Content[:min(len(k.Content), sketch.ContentRows)] {
+			if d := hamming(&r.Content[i].Bits, &k.Content[j].Bits); d < best && !used[j] {
+				best, at = d, j
+			}
+		}
+		if at >= 0 {
+			used[at] = true
 			n++
 			distance += best
 		}

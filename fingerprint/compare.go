@@ -275,7 +275,7 @@ func (c *comparer) sharedPart(out *Comparison) (string, bool) {
 		total++
 		if c.found[t].share > 0 {
 			n++
-			ragged = ragged || c.found[t].ragged
+			ragged = ragged || c.found[t].ragged || c.found[t].share < 1
 			params += c.reg.Tensors[t].Parameters
 		}
 	}
@@ -287,6 +287,9 @@ func (c *comparer) sharedPart(out *Comparison) (string, bool) {
 		}
 	}
 	for s := range c.sus.Tensors {
+		if len(c.sus.Tensors[s].Pieces) == 0 {
+			continue // behind the end of a truncated file
+		}
 		susTotal += c.sus.Tensors[s].Parameters
 		if matched[s] {
 			susMatched += c.sus.Tensors[s].Parameters
@@ -312,7 +315,7 @@ func (c *comparer) relation(cov Coverage) Relation {
 		return Identical
 	}
 	weight := make(map[Relation]float64)
-	sum := 0.0
+	sum, turned := 0.0, 0.0
 	for t := range c.found {
 		f := &c.found[t]
 		if c.reg.Tensors[t].Constant != "" || f.share == 0 {
@@ -325,15 +328,18 @@ func (c *comparer) relation(cov Coverage) Relation {
 		w := f.share * float64(c.reg.Tensors[t].Parameters)
 		weight[r] += w
 		sum += w
+		if r == Reparameterised || f.transform == "transposed" {
+			turned += w
+		}
 	}
 	if cov.Parameters < wholeShare {
-		if weight[Reparameterised] > sum/2 {
-			return Reparameterised
-		}
 		return Partial
 	}
+	if turned > sum/2 {
+		return Reparameterised
+	}
 	best := Repackaged
-	for _, r := range []Relation{Repackaged, Cast, Quantised, Derived, Reparameterised} {
+	for _, r := range []Relation{Repackaged, Cast, Quantised, Derived} {
 		if weight[r] > weight[best] {
 			best = r
 		}
@@ -345,7 +351,7 @@ func (c *comparer) relation(cov Coverage) Relation {
 	if best == Quantised {
 		least = 0.2
 	}
-	if best != Reparameterised && weight[Derived] > least*sum {
+	if weight[Derived] > least*sum {
 		return Derived
 	}
 	if best == Repackaged && weight[Repackaged] < 0.98*sum {
@@ -373,11 +379,11 @@ func (c *comparer) explain(out *Comparison) {
 		add(Evidence{Kind: "chunks", Text: fmt.Sprintf("%d content-defined chunks (%d bytes) of the registered weights were found bit for bit", c.evidenceChunks, c.evidenceBytes),
 			Value: float64(c.evidenceBytes), Unit: "bytes", LogP: float64(c.evidenceChunks) * logChunk, Bound: "digest"})
 	}
-	if c.rowHits > 0 && c.rowLogP < 0 {
+	if c.rowHits > 0 && c.rowLogP <= maxLogP {
 		add(Evidence{Kind: "aligned_rows", Text: fmt.Sprintf("%d of %d sampled rows of %d tensors have their nearest registered row at the same place; independent models reach this with a probability under 10^%.0f",
 			c.rowHits, c.rowTested, c.rowCount, c.rowLogP/math.Ln10), Value: float64(c.rowHits), Unit: "rows", LogP: c.rowLogP, Bound: "exchangeable-poisson"})
 	}
-	if c.permHits > 0 {
+	if c.permHits > 0 && c.permLogP <= maxLogP {
 		add(Evidence{Kind: "content_rows", Text: fmt.Sprintf("%d of the largest rows were found again at other places: rows were permuted", c.permHits),
 			Value: float64(c.permHits), Unit: "rows", LogP: c.permLogP, Bound: "control-calibrated"})
 	}

@@ -43,7 +43,7 @@ func TestRelations(t *testing.T) {
 		{"child 5 %", file(t, "x", ft.Noise(net, 5, 0.05), formats.F32, false), fingerprint.Derived, 0.99},
 		{"child 20 %, q4", file(t, "x", ft.Noise(net, 6, 0.2), formats.Q4_0, false), fingerprint.Derived, 0.99},
 		{"noise 100 %", file(t, "x", ft.Noise(net, 7, 1), formats.F32, false), fingerprint.Derived, 0.9},
-		{"transposed", file(t, "x", ft.Transpose(net), formats.F32, false), fingerprint.Cast, 0.99},
+		{"transposed", file(t, "x", ft.Transpose(net), formats.F32, false), fingerprint.Reparameterised, 0.99},
 		{"rows permuted", file(t, "x", ft.ShuffleRows(net, 8), formats.F32, false), fingerprint.Reparameterised, 0.9},
 		{"one layer of three", file(t, "x", net[7:14], formats.F32, false), fingerprint.Partial, 0.3},
 		{"merged with a stranger", file(t, "x", ft.Mix(net, other, 0.5, 0.5), formats.F32, false), fingerprint.Derived, 0.9},

@@ -4,7 +4,8 @@ import "weightwarden/formats"
 
 // relationOf tells a cast from a quantisation from training, by how far the rows
 // moved against what the number formats explain.
-func relationOf(reg, sus *Tensor, distance float64) Relation {
+// rearranged says that the suspect's tensor is larger, smaller or transposed.
+func relationOf(reg, sus *Tensor, distance float64, rearranged bool) Relation {
 	noise := max(noiseOf(sus), noiseOf(reg))
 	if reg.Sketch != nil {
 		// In short rows a bucket sums few weights: those that a quantiser sets to
@@ -19,8 +20,8 @@ func relationOf(reg, sus *Tensor, distance float64) Relation {
 		return Derived
 	case distance <= noise+0.0014 && (sus.DType != reg.DType || sus.Packing != reg.Packing):
 		return Cast
-	case distance == 0 && sus.Digest != reg.Digest:
-		return Cast // the same values written another way: strides, order of rows' bytes
+	case distance == 0 && rearranged:
+		return Repackaged // fused, split, transposed or extended: no tensor digest can agree
 	}
 	return Derived
 }
