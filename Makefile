@@ -50,6 +50,16 @@ fuzz: ## run every fuzz target for FUZZTIME (60s)
 		done; \
 	done
 
+.PHONY: matrix
+matrix: ## make every file of the evasion matrix by the real tools and judge it (needs Python 3; writes docs/evasion-matrix.md)
+	testdata/gen/run.sh tools
+	.venv/bin/python testdata/gen/transform.py .matrix
+	$(GO) run ./tools/matrix -cells .matrix
+
+.PHONY: nulls
+nulls: ## measure what independent models reach against the bound (writes docs/nulls.md)
+	$(GO) run ./tools/nulls
+
 .PHONY: clean
 clean: ## remove what the other targets made
 	rm -rf bin dist .demo

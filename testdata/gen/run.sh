@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes the test data again. usage: testdata/gen/run.sh [--retrain]
+# Makes the test data again. usage: testdata/gen/run.sh [--retrain | tools]
 #
 # Needs a Debian 12 machine: python3-torch comes from apt (asked for where it is
 # missing), the rest from PyPI into .venv/. Trained weights that exist are kept,
@@ -26,6 +26,9 @@ fi
 
 "$here/ggml.sh"
 
+if [ "${1-}" = tools ]; then
+	exit 0 # what transform.py needs is there
+fi
 if [ "${1-}" = --retrain ]; then
 	rm -rf "$data/made"
 	find "$data/models" -name '*.safetensors*' -delete
