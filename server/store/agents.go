@@ -197,3 +197,41 @@ func (s *Store) Agents(ctx context.Context, after string, limit int) ([]Agent, e
 	rows, err := s.query(ctx, "SELECT "+agentColumns+" FROM agent WHERE id > ? ORDER BY id LIMIT ?", after, limit)
 	return collect(rows, err, func(r *sql.Rows) (Agent, error) { return scanAgent(r) })
 }
+
+// FleetSummary counts agents and what they report.
+type FleetSummary struct {
+	Active, Silent, Revoked, Cloned int64
+	Pending, Lost, Gaps, Problems   int64 // of active agents
+}
+
+// SilentAfter is how long an active agent may say nothing before it counts as
+// silent. Heartbeats come each minute.
+const SilentAfter = 10 * time.Minute
+
+// Fleet sums up all agents.
+func (s *Store) Fleet(ctx context.Context) (FleetSummary, error) {
+	var f FleetSummary
+	rows, err := s.query(ctx, `SELECT state, CASE WHEN seen < ? THEN 1 ELSE 0 END, COUNT(*), SUM(pending), SUM(lost), SUM(gaps), SUM(problems)
+		FROM agent GROUP BY 1, 2`, micros(s.now().Add(-SilentAfter)))
+	_, err = collect(rows, err, func(r *sql.Rows) (struct{}, error) {
+		var state string
+		var silent int
+		var n, pending, lost, gaps, problems int64
+		err := r.Scan(&state, &silent, &n, &pending, &lost, &gaps, &problems)
+		switch {
+		case state == AgentRevoked:
+			f.Revoked += n
+			return struct{}{}, err
+		case state == AgentCloned:
+			f.Cloned += n
+			return struct{}{}, err
+		case silent == 1:
+			f.Silent += n
+		default:
+			f.Active += n
+		}
+		f.Pending, f.Lost, f.Gaps, f.Problems = f.Pending+pending, f.Lost+lost, f.Gaps+gaps, f.Problems+problems
+		return struct{}{}, err
+	})
+	return f, err
+}

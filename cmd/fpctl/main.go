@@ -1,0 +1,29 @@
+// Command fpctl administers a server and registers models from CI. It talks to the
+// API under /v1; weights never leave the machine that it runs on.
+package main
+
+import (
+	"context"
+	"os"
+
+	"weightwarden/internal/buildinfo"
+	"weightwarden/internal/cli"
+)
+
+func main() {
+	env := &cli.Env{Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Getenv: os.Getenv}
+	os.Exit(program().Run(context.Background(), env, os.Args[1:]))
+}
+
+func program() *cli.Program {
+	return &cli.Program{
+		Name:    "fpctl",
+		Summary: "administers a weightwarden server and registers models",
+		Version: buildinfo.Version(),
+		Epilogue: "Server and token: 'fpctl login' keeps them in ~/.config/weightwarden/server.json (mode 0600);\n" +
+			"WEIGHTWARDEN_SERVER, WEIGHTWARDEN_TOKEN and WEIGHTWARDEN_CA (a file) override them, for CI.",
+		Commands: []cli.Command{loginCommand(), whoAmICommand(), modelAddCommand(), modelListCommand(), modelShowCommand(), modelRemoveCommand(),
+			tokenNewCommand(), tokenListCommand(), tokenRevokeCommand(), agentsCommand(), agentRevokeCommand(), hitsCommand(), alertsCommand(),
+			snapshotCommand(), snapshotListCommand(), auditVerifyCommand()},
+	}
+}

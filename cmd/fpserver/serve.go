@@ -1,0 +1,67 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"net"
+	"strings"
+
+	"weightwarden/internal/api"
+	"weightwarden/internal/buildinfo"
+	"weightwarden/internal/cli"
+	"weightwarden/server"
+)
+
+// serveFlags are those of fpserver serve.
+type serveFlags struct {
+	data, listen, database, names, level string
+}
+
+func serveCommand() cli.Command {
+	return cli.Command{
+		Name:    "serve",
+		Summary: "serve the API and the console",
+		Help: `The first start makes DIR with a certificate authority, keys, an administrator's token and, unless
+--database-url names a PostgreSQL, an SQLite database. Several servers may share one PostgreSQL; give
+each a copy of ca.pem, ca.key and snapshot.key. SIGTERM ends it after the requests under way.`,
+		Flags: func(fs *flag.FlagSet) func(context.Context, *cli.Env, []string) error {
+			f := &serveFlags{}
+			fs.StringVar(&f.data, "data", "", "`DIR` for keys and the database")
+			fs.StringVar(&f.listen, "listen", "127.0.0.1:8443", "`ADDR` to listen on; port 0 takes a free one")
+			fs.StringVar(&f.database, "database-url", "", "`URL` of a PostgreSQL database (default: SQLite in DIR)")
+			fs.StringVar(&f.names, "names", "", "further `NAMES` and addresses of this server for its certificate, with commas")
+			fs.StringVar(&f.level, "log-level", "info", "`LEVEL`: debug, info, warn, error")
+			return func(ctx context.Context, env *cli.Env, args []string) error { return serve(ctx, env, f, args) }
+		},
+	}
+}
+
+func serve(ctx context.Context, env *cli.Env, f *serveFlags, args []string) (err error) {
+	if f.data == "" || len(args) > 0 {
+		return cli.Usagef("--data DIR is wanted, and nothing else but flags")
+	}
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(f.level)); err != nil {
+		return cli.Usagef("log level %q", f.level)
+	}
+	cfg := server.Config{DataDir: f.data, DatabaseURL: f.database, Version: buildinfo.Version(), Notice: env.Stdout,
+		Log: slog.New(slog.NewJSONHandler(env.Stderr, &slog.HandlerOptions{Level: level}))}
+	if f.names != "" {
+		cfg.Names = strings.Split(f.names, ",")
+	}
+	l, err := net.Listen("tcp", f.listen)
+	if err != nil {
+		return cli.Hint(err, "name another address with --listen")
+	}
+	defer l.Close()
+	s, err := server.New(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	fmt.Fprintf(env.Stdout, "CA pin: %s\nlistening on https://%s\n", api.PinOf(s.CA()), l.Addr())
+	return s.Serve(ctx, l)
+}

@@ -1,0 +1,240 @@
+package api
+
+import "time"
+
+// Paths of the side of people and programs. All but PathCA need a token
+// ("Authorization: Bearer wwt1...").
+const (
+	PathCA             = "/v1/ca"             // GET: PEM, open to all
+	PathWhoAmI         = "/v1/whoami"         // GET -> WhoAmI
+	PathModels         = "/v1/models"         // GET -> List[Model]; + /NAME: GET, PUT ModelDescription, DELETE
+	PathTokens         = "/v1/tokens"         // GET, POST NewToken -> TokenAnswer; + /ID: DELETE
+	PathEnrolTokens    = "/v1/enrol-tokens"   // GET, POST NewEnrolToken -> TokenAnswer; + /ID: DELETE
+	PathAgents         = "/v1/agents"         // GET; + /ID: GET; + /ID/state: PUT AgentState
+	PathHitList        = "/v1/hits"           // GET; + /ID: GET
+	PathAlerts         = "/v1/alerts"         // GET; + /ID: GET, PATCH AlertChange
+	PathSnapshots      = "/v1/snapshots"      // GET; POST: publish now; + /latest/manifest, /latest/fpdb: GET
+	PathAuthorisations = "/v1/authorisations" // GET, POST; + /ID/approve: POST; + /ID: DELETE
+	PathCopies         = "/v1/copies"         // GET: where copies of models were seen
+	PathAudit          = "/v1/audit"          // GET ?from=N -> AuditPage
+	PathAuditHead      = "/v1/audit/head"     // GET: signed checkpoint
+	PathAuditProof     = "/v1/audit/proof"    // GET ?old=N&new=N -> AuditProof
+)
+
+// List is one page of a list. Next is what to give as ?after= for the next page;
+// "" at the end.
+type List[T any] struct {
+	Items []T    `json:"items"`
+	Next  string `json:"next,omitempty"`
+}
+
+// WhoAmI tells a caller who it is.
+type WhoAmI struct {
+	ID          string   `json:"id"`
+	Name        string   `json:"name"`
+	Kind        string   `json:"kind"` // token, user
+	Roles       []string `json:"roles"`
+	Server      string   `json:"server"` // version
+	CAPin       string   `json:"ca_pin"`
+	SnapshotKey string   `json:"snapshot_key"` // note verifier key of manifests and audit checkpoints
+}
+
+// ModelDescription is what can be said of a model when it is registered.
+type ModelDescription struct {
+	Kind      string `json:"kind"`
+	Owner     string `json:"owner,omitempty"`
+	Tier      int    `json:"tier,omitempty"` // 1 most valuable .. 4; 0 not rated
+	Regulated bool   `json:"regulated,omitempty"`
+	Note      string `json:"note,omitempty"`
+}
+
+// NewArtifact registers one file of a version by its fingerprint.
+type NewArtifact struct {
+	Name        string `json:"name"`             // of the file, for people
+	Source      string `json:"source,omitempty"` // run, commit, URL; kept with a new version
+	Fingerprint []byte `json:"fingerprint"`      // as Fingerprint.Encode gives it, base64
+}
+
+// ArtifactAnswer says what became of a NewArtifact.
+type ArtifactAnswer struct {
+	ID       string `json:"id"`
+	Added    bool   `json:"added"`    // false: it was there
+	Snapshot int64  `json:"snapshot"` // epoch that has it
+}
+
+// NewToken asks for an API token.
+type NewToken struct {
+	Name    string     `json:"name"`
+	Roles   []string   `json:"roles"`
+	Expires *time.Time `json:"expires,omitempty"` // absent: never
+}
+
+// NewEnrolToken asks for an enrolment token.
+type NewEnrolToken struct {
+	Name   string            `json:"name"`
+	Uses   int64             `json:"uses"`            // machines that may enrol with it
+	Hours  int               `json:"hours,omitempty"` // how long it is good; 0: 24
+	Labels map[string]string `json:"labels,omitempty"`
+}
+
+// TokenAnswer has the secret, shown this once.
+type TokenAnswer struct {
+	ID    string `json:"id"`
+	Token string `json:"token"`
+}
+
+// TokenInfo is a token without its secret, of either kind.
+type TokenInfo struct {
+	ID       string            `json:"id"`
+	Name     string            `json:"name"`
+	Roles    []string          `json:"roles,omitempty"`
+	UsesLeft *int64            `json:"uses_left,omitempty"` // enrolment tokens
+	Labels   map[string]string `json:"labels,omitempty"`
+	Created  time.Time         `json:"created"`
+	By       string            `json:"created_by"`
+	Expires  *time.Time        `json:"expires,omitempty"`
+	LastUsed *time.Time        `json:"last_used,omitempty"`
+	Revoked  *time.Time        `json:"revoked,omitempty"`
+}
+
+// AgentInfo is an enrolled machine as administrators see it.
+type AgentInfo struct {
+	ID          string            `json:"id"`
+	Host        string            `json:"host"`
+	OS          string            `json:"os"`
+	Arch        string            `json:"arch"`
+	Labels      map[string]string `json:"labels,omitempty"`
+	State       string            `json:"state"` // active, revoked, cloned
+	StateReason string            `json:"state_reason,omitempty"`
+	Version     string            `json:"version"`
+	Enrolled    time.Time         `json:"enrolled"`
+	CertExpires time.Time         `json:"cert_expires"`
+	Seen        time.Time         `json:"seen"`
+	Snapshot    int64             `json:"snapshot"`
+	Lag         int64             `json:"lag"` // epochs behind
+	Pending     int64             `json:"pending"`
+	Lost        int64             `json:"lost"`
+	Gaps        int64             `json:"gaps"`
+	Problems    int64             `json:"problems"`
+	Heartbeat   *Heartbeat        `json:"heartbeat,omitempty"` // of one agent only
+}
+
+// AgentState revokes an agent or makes it active again.
+type AgentState struct {
+	State  string `json:"state"`
+	Reason string `json:"reason"`
+}
+
+// HitInfo is a stored hit. Hit is present when one is asked for.
+type HitInfo struct {
+	ID         string    `json:"id"`
+	Agent      string    `json:"agent"`
+	Received   time.Time `json:"received"`
+	Observed   time.Time `json:"observed"`
+	Event      string    `json:"event"`
+	Verdict    Word      `json:"verdict"`
+	Model      string    `json:"model,omitempty"`
+	Version    string    `json:"model_version,omitempty"`
+	Kind       string    `json:"kind,omitempty"`
+	Host       string    `json:"host"`
+	User       string    `json:"user"`
+	Process    string    `json:"process"`
+	Path       string    `json:"path"`
+	DestClass  string    `json:"destination"`
+	Size       int64     `json:"size"`
+	Coverage   float64   `json:"coverage"`
+	Alert      string    `json:"alert,omitempty"`
+	Authorised string    `json:"authorised,omitempty"`
+	Hit        *Hit      `json:"hit,omitempty"`
+}
+
+// AlertInfo is a group of hits that belong together.
+type AlertInfo struct {
+	ID         string    `json:"id"`
+	DedupKey   string    `json:"dedup_key"`
+	State      string    `json:"state"`    // open, acknowledged, closed
+	Severity   int       `json:"severity"` // 1 critical .. 4 low
+	Verdict    Word      `json:"verdict"`
+	Model      string    `json:"model"`
+	Version    string    `json:"model_version"`
+	Agent      string    `json:"agent"`
+	Host       string    `json:"host"`
+	User       string    `json:"user"`
+	DestClass  string    `json:"destination"`
+	Coverage   float64   `json:"coverage"`
+	Path       string    `json:"path"`
+	Process    string    `json:"process"`
+	Hits       int64     `json:"hits"`
+	FirstSeen  time.Time `json:"first_seen"`
+	LastSeen   time.Time `json:"last_seen"`
+	Owner      string    `json:"owner,omitempty"`
+	Resolution string    `json:"resolution,omitempty"`
+	Note       string    `json:"note,omitempty"`
+	Case       string    `json:"case,omitempty"`
+}
+
+// AlertChange changes what is given and leaves the rest.
+type AlertChange struct {
+	State      *string `json:"state,omitempty"`
+	Severity   *int    `json:"severity,omitempty"`
+	Owner      *string `json:"owner,omitempty"`
+	Resolution *string `json:"resolution,omitempty"` // true_positive, false_positive, authorised, test
+	Note       *string `json:"note,omitempty"`
+}
+
+// SnapshotInfo is one epoch of the registry.
+type SnapshotInfo struct {
+	Epoch   int64     `json:"epoch"`
+	Created time.Time `json:"created"`
+	Expires time.Time `json:"expires"`
+	Entries int64     `json:"entries"`
+	BLAKE3  string    `json:"blake3"`
+	Bytes   int64     `json:"bytes"`
+	Reason  string    `json:"reason,omitempty"`
+}
+
+// Authorisation says who or what may hold a copy of a model, and until when.
+// Empty patterns match anything.
+type Authorisation struct {
+	ID         string     `json:"id,omitempty"`
+	Model      string     `json:"model"`
+	Host       string     `json:"host,omitempty"`
+	User       string     `json:"user,omitempty"`
+	Program    string     `json:"program,omitempty"`
+	Path       string     `json:"path,omitempty"` // pattern; "/srv/models/**" for a tree
+	Reason     string     `json:"reason"`
+	Expires    time.Time  `json:"expires"`
+	CreatedBy  string     `json:"created_by,omitempty"`
+	ApprovedBy string     `json:"approved_by,omitempty"` // second person, needed for tier 1
+	Revoked    *time.Time `json:"revoked,omitempty"`
+}
+
+// Copy is where a copy of a model was last seen.
+type Copy struct {
+	Host       string    `json:"host"`
+	Agent      string    `json:"agent"`
+	Path       string    `json:"path"`
+	Model      string    `json:"model"`
+	Version    string    `json:"model_version"`
+	Verdict    Word      `json:"verdict"`
+	DestClass  string    `json:"destination"`
+	Size       int64     `json:"size"`
+	User       string    `json:"user"`
+	FirstSeen  time.Time `json:"first_seen"`
+	LastSeen   time.Time `json:"last_seen"`
+	Hit        string    `json:"hit"`
+	Authorised string    `json:"authorised,omitempty"` // "": nobody allowed it
+}
+
+// AuditPage has leaves of the audit log, byte for byte as they were hashed.
+type AuditPage struct {
+	From   int64    `json:"from"`
+	Leaves [][]byte `json:"leaves"` // base64 of JSON
+}
+
+// AuditProof proves that the log of size Old is the beginning of that of size New.
+type AuditProof struct {
+	Old    int64    `json:"old"`
+	New    int64    `json:"new"`
+	Hashes []string `json:"hashes"` // base64, RFC 6962 order
+}

@@ -1,0 +1,125 @@
+package auth
+
+import (
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"weightwarden/server/store"
+)
+
+// Permission is what a route needs. The empty permission opens a route to all:
+// only for what must be (health, CA certificate, login).
+type Permission string
+
+// Permissions.
+const (
+	Public       Permission = ""
+	AsAgent      Permission = "agent" // a client certificate of an active agent
+	ModelsRead   Permission = "models:read"
+	ModelsWrite  Permission = "models:write"
+	HitsRead     Permission = "hits:read"
+	AlertsWrite  Permission = "alerts:write"
+	CasesRead    Permission = "cases:read"
+	CasesWrite   Permission = "cases:write"
+	AgentsRead   Permission = "agents:read"
+	AgentsWrite  Permission = "agents:write"
+	TokensWrite  Permission = "tokens:write"
+	PolicyWrite  Permission = "policies:write"
+	SweepsWrite  Permission = "sweeps:write"
+	AuditRead    Permission = "audit:read"
+	SettingWrite Permission = "settings:write"
+	AuthorWrite  Permission = "authorisations:write"
+	Approve      Permission = "authorisations:approve"
+)
+
+// Roles of people and programs. Who administers the system reads no hits and no
+// cases by that; give a person both roles where that is meant.
+const (
+	RoleAdmin     = "admin"     // tokens, agents, policies, settings
+	RoleAnalyst   = "analyst"   // hits, alerts, cases
+	RoleReader    = "reader"    // reads hits and models
+	RoleRegistrar = "registrar" // registers models; for CI
+	RoleAuditor   = "auditor"   // audit log, agents and models, read only
+	RoleApprover  = "approver"  // second person for authorisations
+)
+
+// grants returns the permissions of a role; nothing for an unknown one.
+func grants(role string) []Permission {
+	switch role {
+	case RoleAdmin:
+		return []Permission{ModelsRead, AgentsRead, AgentsWrite, TokensWrite, PolicyWrite, SweepsWrite, AuditRead, SettingWrite, AuthorWrite}
+	case RoleAnalyst:
+		return []Permission{ModelsRead, HitsRead, AlertsWrite, CasesRead, CasesWrite, AgentsRead, SweepsWrite, AuthorWrite}
+	case RoleReader:
+		return []Permission{ModelsRead, HitsRead, AgentsRead}
+	case RoleRegistrar:
+		return []Permission{ModelsRead, ModelsWrite}
+	case RoleAuditor:
+		return []Permission{ModelsRead, AgentsRead, AuditRead}
+	case RoleApprover:
+		return []Permission{ModelsRead, Approve}
+	}
+	return nil
+}
+
+// Roles lists every role.
+func Roles() []string {
+	return []string{RoleAdmin, RoleAnalyst, RoleReader, RoleRegistrar, RoleAuditor, RoleApprover}
+}
+
+// CheckRoles refuses unknown roles and an empty list.
+func CheckRoles(roles []string) error {
+	if len(roles) == 0 {
+		return errors.New("at least one role is needed: " + strings.Join(Roles(), ", "))
+	}
+	for _, r := range roles {
+		if !slices.Contains(Roles(), r) {
+			return fmt.Errorf("%.60q is no role: there are %s", r, strings.Join(Roles(), ", "))
+		}
+	}
+	return nil
+}
+
+// Principal is who calls.
+type Principal struct {
+	store.Actor
+	Roles   []string
+	Session *store.Session // of the console; nil for tokens and agents
+}
+
+// May reports whether p has a permission. Nobody has AsAgent but agents.
+func (p *Principal) May(need Permission) bool {
+	if p == nil {
+		return need == Public
+	}
+	if p.Kind == "agent" {
+		return need == AsAgent || need == Public
+	}
+	if need == Public {
+		return true
+	}
+	return slices.ContainsFunc(p.Roles, func(r string) bool { return slices.Contains(grants(r), need) })
+}
+
+const tokenPrefix = "wwt1."
+
+// NewToken makes the text and the secret of an API token.
+func NewToken() (text string, secret []byte) {
+	secret = make([]byte, 32)
+	rand.Read(secret)
+	return tokenPrefix + base64.RawURLEncoding.EncodeToString(secret), secret
+}
+
+// ParseToken returns the secret of an API token's text.
+func ParseToken(text string) ([]byte, error) {
+	body, ok := strings.CutPrefix(strings.TrimSpace(text), tokenPrefix)
+	secret, err := base64.RawURLEncoding.Strict().DecodeString(body)
+	if !ok || err != nil || len(secret) != 32 {
+		return nil, errors.New("not an API token (want wwt1.SECRET)")
+	}
+	return secret, nil
+}

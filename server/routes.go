@@ -1,0 +1,193 @@
+package server
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"weightwarden/internal/api"
+	"weightwarden/server/auth"
+	"weightwarden/server/store"
+)
+
+// handler answers one route; its error becomes problem+json.
+type handler func(w http.ResponseWriter, r *http.Request, p *auth.Principal) error
+
+// route is one line of the API. What is not in the table does not exist, and what
+// has no permission named is open: a test goes over every route with every role.
+type route struct {
+	method  string
+	pattern string
+	need    auth.Permission
+	handle  handler
+}
+
+func (s *Server) routes() []route {
+	return []route{
+		{"POST", api.PathEnroll, auth.Public, s.enrol},
+		{"POST", api.PathRenew, auth.AsAgent, s.renew},
+		{"POST", api.PathHits, auth.AsAgent, s.takeHits},
+		{"POST", api.PathHeartbeat, auth.AsAgent, s.heartbeat},
+		{"GET", api.PathManifest, auth.AsAgent, s.manifest},
+		{"GET", api.PathBlob + "{digest}", auth.AsAgent, s.blob},
+		{"GET", api.PathPolicy, auth.AsAgent, s.policy},
+
+		{"GET", api.PathCA, auth.Public, s.getCA},
+		{"GET", "/v1/openapi.yaml", auth.Public, s.getOpenAPI},
+		{"GET", "/healthz", auth.Public, s.health},
+		{"GET", "/readyz", auth.Public, s.ready},
+		{"GET", "/metrics", auth.AgentsRead, s.getMetrics},
+		{"GET", api.PathWhoAmI, auth.ModelsRead, s.whoAmI},
+
+		{"GET", api.PathModels, auth.ModelsRead, s.listModels},
+		{"GET", api.PathModels + "/{model}", auth.ModelsRead, s.getModel},
+		{"PUT", api.PathModels + "/{model}", auth.ModelsWrite, s.putModel},
+		{"DELETE", api.PathModels + "/{model}", auth.ModelsWrite, s.deleteModel},
+		{"POST", api.PathModels + "/{model}/versions/{version}/artifacts", auth.ModelsWrite, s.addArtifact},
+		{"GET", api.PathSnapshots, auth.ModelsRead, s.listSnapshots},
+		{"POST", api.PathSnapshots, auth.ModelsWrite, s.publish},
+		{"GET", api.PathSnapshots + "/latest/manifest", auth.ModelsRead, s.manifest},
+		{"GET", api.PathSnapshots + "/latest/fpdb", auth.ModelsRead, s.latestBlob},
+
+		{"GET", api.PathTokens, auth.TokensWrite, s.listTokens},
+		{"POST", api.PathTokens, auth.TokensWrite, s.addToken},
+		{"DELETE", api.PathTokens + "/{id}", auth.TokensWrite, s.revokeToken},
+		{"GET", api.PathEnrolTokens, auth.TokensWrite, s.listEnrolTokens},
+		{"POST", api.PathEnrolTokens, auth.TokensWrite, s.addEnrolToken},
+		{"DELETE", api.PathEnrolTokens + "/{id}", auth.TokensWrite, s.revokeEnrolToken},
+
+		{"GET", api.PathAgents, auth.AgentsRead, s.listAgents},
+		{"GET", api.PathAgents + "/{id}", auth.AgentsRead, s.getAgent},
+		{"PUT", api.PathAgents + "/{id}/state", auth.AgentsWrite, s.setAgentState},
+		{"GET", api.PathHitList, auth.HitsRead, s.listHits},
+		{"GET", api.PathHitList + "/{id}", auth.HitsRead, s.getHit},
+		{"GET", api.PathAlerts, auth.HitsRead, s.listAlerts},
+		{"GET", api.PathAlerts + "/{id}", auth.HitsRead, s.getAlert},
+		{"PATCH", api.PathAlerts + "/{id}", auth.AlertsWrite, s.changeAlert},
+		{"GET", api.PathAuthorisations, auth.ModelsRead, s.listAuthorisations},
+		{"POST", api.PathAuthorisations, auth.AuthorWrite, s.addAuthorisation},
+		{"POST", api.PathAuthorisations + "/{id}/approve", auth.Approve, s.approveAuthorisation},
+		{"DELETE", api.PathAuthorisations + "/{id}", auth.AuthorWrite, s.revokeAuthorisation},
+		{"GET", api.PathCopies, auth.HitsRead, s.listCopies},
+
+		{"GET", api.PathAudit, auth.AuditRead, s.auditLeaves},
+		{"GET", api.PathAuditHead, auth.AuditRead, s.auditHead},
+		{"GET", api.PathAuditProof, auth.AuditRead, s.auditProof},
+	}
+}
+
+// Handler serves the API and the console.
+func (s *Server) Handler() http.Handler {
+	mux := http.NewServeMux()
+	for _, rt := range s.routes() {
+		mux.Handle(rt.method+" "+rt.pattern, s.wrap(rt))
+	}
+	mux.HandleFunc("/v1/", func(w http.ResponseWriter, r *http.Request) {
+		writeProblem(w, &problem{status: http.StatusNotFound, detail: "there is no such route", hint: "/v1/openapi.yaml has them all"})
+	})
+	s.console.Register(mux)
+	return http.MaxBytesHandler(mux, maxBody)
+}
+
+func (s *Server) wrap(rt route) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		w.Header().Set("Cache-Control", "no-store")
+		started := time.Now()
+		err := s.answer(rt, w, r)
+		if err != nil {
+			p := asProblem(err)
+			if p.status >= 500 {
+				s.log.Error("request failed", "method", r.Method, "route", rt.pattern, "error", err)
+			}
+			s.metrics.refused(rt.pattern, p.status)
+			writeProblem(w, p)
+		}
+		s.metrics.served(rt.pattern, time.Since(started))
+	})
+}
+
+func (s *Server) answer(rt route, w http.ResponseWriter, r *http.Request) error {
+	p, err := s.identify(rt, r)
+	if err != nil {
+		return err
+	}
+	if !p.May(rt.need) {
+		return refuse(http.StatusForbidden, "%s is not among what %q may do", rt.need, p.Name)
+	}
+	return rt.handle(w, r, p)
+}
+
+// identify finds who calls. nil is nobody, which only open routes take.
+func (s *Server) identify(rt route, r *http.Request) (*auth.Principal, error) {
+	remote, _, _ := net.SplitHostPort(r.RemoteAddr) // "" where there is none
+	switch rt.need {
+	case auth.Public:
+		return nil, nil
+	case auth.AsAgent:
+		return s.identifyAgent(r, remote)
+	}
+	text, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	if !ok {
+		return nil, &problem{status: http.StatusUnauthorized, detail: "no API token", hint: "send 'Authorization: Bearer wwt1...'; fpctl token new makes one"}
+	}
+	if !s.limits.mayTry(remote) {
+		return nil, &problem{status: http.StatusTooManyRequests, detail: "too many wrong tokens from this address", retryAfter: 30}
+	}
+	secret, err := auth.ParseToken(text)
+	var t store.Token
+	if err == nil {
+		t, err = s.store.TokenBySecret(r.Context(), secret)
+	}
+	if err != nil && !errors.Is(err, store.ErrNotFound) && secret != nil {
+		return nil, err
+	}
+	if err != nil {
+		s.limits.failed(remote)
+		s.metrics.authFailed("token")
+		return nil, refuse(http.StatusUnauthorized, "the API token is unknown, revoked or expired")
+	}
+	return &auth.Principal{Actor: store.Actor{Kind: "token", ID: t.ID, Name: t.Name, Remote: remote}, Roles: t.Roles}, nil
+}
+
+// identifyAgent reads the state from the database each time, so that a revocation
+// takes effect with the very next request.
+func (s *Server) identifyAgent(r *http.Request, remote string) (*auth.Principal, error) {
+	if r.TLS == nil || len(r.TLS.VerifiedChains) == 0 {
+		return nil, refuse(http.StatusUnauthorized, "this route needs the client certificate of an agent")
+	}
+	id := r.TLS.PeerCertificates[0].Subject.CommonName
+	state, host, _, err := s.store.AgentState(r.Context(), id)
+	if errors.Is(err, store.ErrNotFound) || err == nil && state != store.AgentActive {
+		s.metrics.authFailed("agent")
+		return nil, &problem{status: http.StatusForbidden, detail: "agent " + id + " is " + orUnknown(state), hint: "enrol it anew: fpagent enroll"}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &auth.Principal{Actor: store.Actor{Kind: "agent", ID: id, Name: host, Remote: remote}}, nil
+}
+
+func orUnknown(state string) string {
+	if state == "" {
+		return "unknown"
+	}
+	return state
+}
+
+func decodeStrict(body []byte, v any) error {
+	d := json.NewDecoder(bytes.NewReader(body))
+	d.DisallowUnknownFields()
+	if err := d.Decode(v); err != nil {
+		return err
+	}
+	if _, err := d.Token(); err != io.EOF {
+		return errors.New("something follows the JSON value")
+	}
+	return nil
+}

@@ -1,0 +1,131 @@
+package ui
+
+import (
+	"fmt"
+	"html/template"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"weightwarden/internal/api"
+	"weightwarden/internal/cli"
+)
+
+func functions() template.FuncMap {
+	return template.FuncMap{
+		"visible": visible, "short": short, "bytes": cli.Bytes, "percent": percent, "barWidth": barWidth, "stamp": stamp, "ago": ago,
+		"verdictClass": verdictClass, "severityName": severityName, "base": base, "lower": strings.ToLower, "args": args, "number": number,
+		"initial": func(s string) string { return s[:min(len(s), 8)] },
+	}
+}
+
+const longest = 4096
+
+// visible makes hostile text fit for people: control and direction characters
+// show as escapes, very long text is cut in the middle.
+func visible(text string) string { return shorten(text, longest) }
+
+// short is visible for cells of tables.
+func short(text string) string { return shorten(text, 96) }
+
+func shorten(text string, n int) string {
+	if len(text) > 8*n { // before anything walks over all of it
+		text = text[:4*n] + "…" + text[len(text)-4*n:]
+	}
+	text = cli.PrintableLine(text)
+	if utf8.RuneCountInString(text) <= n {
+		return text
+	}
+	r := []rune(text)
+	return string(r[:n/2]) + "…" + string(r[len(r)-n/2+1:])
+}
+
+// base is the last part of a path of any system.
+func base(p string) string {
+	if i := strings.LastIndexAny(p, `/\`); i >= 0 && i+1 < len(p) {
+		return p[i+1:]
+	}
+	return p
+}
+
+func args(list []string) string {
+	quoted := make([]string, len(list))
+	for i, a := range list {
+		if quoted[i] = a; a == "" || strings.ContainsAny(a, " \t\n'\"") {
+			quoted[i] = fmt.Sprintf("%q", a)
+		}
+	}
+	return visible(strings.Join(quoted, " "))
+}
+
+func percent(share float64) string {
+	switch {
+	case share >= 0.9995 && share < 1:
+		return "99.9 %" // never round to "all of it"
+	case share > 0 && share < 0.001:
+		return "< 0.1 %"
+	case share == 1 || share == 0:
+		return fmt.Sprintf("%.0f %%", share*100)
+	}
+	return fmt.Sprintf("%.1f %%", share*100)
+}
+
+// barWidth is a share as a width of 0 to 100 in an SVG.
+func barWidth(share float64) string { return fmt.Sprintf("%.2f", min(max(share, 0), 1)*100) }
+
+func stamp(t time.Time) string {
+	if t.IsZero() {
+		return "–"
+	}
+	return t.UTC().Format("2006-01-02 15:04:05")
+}
+
+func ago(t time.Time) string {
+	if t.IsZero() {
+		return "never"
+	}
+	d := time.Since(t)
+	switch {
+	case d < 0:
+		return "in the future"
+	case d < time.Minute:
+		return fmt.Sprintf("%d s ago", int(d.Seconds()))
+	case d < time.Hour:
+		return fmt.Sprintf("%d min ago", int(d.Minutes()))
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%d h ago", int(d.Hours()))
+	}
+	return fmt.Sprintf("%d days ago", int(d.Hours()/24))
+}
+
+func number(n any) string {
+	text := fmt.Sprint(n)
+	for i := len(text) - 3; i > 0 && text[i-1] != '-'; i -= 3 {
+		text = text[:i] + "\u202f" + text[i:]
+	}
+	return text
+}
+
+func verdictClass(w api.Word) string {
+	switch w {
+	case api.Identical, api.Repackaged, api.Cast, api.Quantised:
+		return "bad"
+	case api.Partial, api.Derived, api.Merged, api.Reparameterised:
+		return "warn"
+	case api.Inconclusive:
+		return "unsure"
+	}
+	return "calm"
+}
+
+func severityName(n int) string {
+	switch n {
+	case 1:
+		return "critical"
+	case 2:
+		return "high"
+	case 3:
+		return "medium"
+	}
+	return "low"
+}

@@ -1,0 +1,187 @@
+package ui
+
+import (
+	"net/http"
+	"net/url"
+
+	"weightwarden/internal/api"
+	"weightwarden/server/auth"
+	"weightwarden/server/store"
+)
+
+const pageSize = 50
+
+func (c *Console) home(v *visit) error {
+	to := "/hits"
+	if !v.who.May(auth.HitsRead) {
+		to = "/models"
+	}
+	http.Redirect(v.w, v.r, to, http.StatusSeeOther)
+	return nil
+}
+
+type hitsPage struct {
+	Hits    []store.Hit
+	Filter  store.HitFilter
+	Active  bool // something is filtered
+	Counts  [5]int
+	Next    string // query of the next page
+	Shown   int
+	Total   int
+	Capped  bool
+	Words   []api.Word
+	Classes []string
+}
+
+// countCap bounds how far the number of hits is counted for a page.
+const countCap = 10000
+
+func (c *Console) hits(v *visit) error {
+	q := v.r.URL.Query()
+	f := store.HitFilter{Limit: pageSize + 1, Before: q.Get("after"), Verdict: q.Get("verdict"), Model: q.Get("model"), Host: q.Get("host"), User: q.Get("user"),
+		Agent: q.Get("agent"), Class: q.Get("destination"), Alert: q.Get("alert"), Text: q.Get("q")}
+	hits, err := c.store.Hits(v.r.Context(), f)
+	if err != nil {
+		return err
+	}
+	p := hitsPage{Hits: hits, Filter: f, Words: hitWords(), Classes: classes(),
+		Active: f.Verdict+f.Model+f.Host+f.User+f.Agent+f.Class+f.Alert+f.Text != ""}
+	if len(hits) > pageSize {
+		p.Hits = hits[:pageSize]
+		p.Next = nextQuery(q, hits[pageSize-1].ID)
+	}
+	p.Shown = len(p.Hits)
+	if p.Counts, err = c.store.AlertCounts(v.r.Context()); err != nil {
+		return err
+	}
+	f.Before = ""
+	if p.Total, err = c.store.CountHits(v.r.Context(), f, countCap); err != nil {
+		return err
+	}
+	p.Capped = p.Total == countCap
+	return c.render(v, http.StatusOK, "hits", "Hits", "hits", p)
+}
+
+func nextQuery(q url.Values, after string) string {
+	q.Set("after", after)
+	return "?" + q.Encode()
+}
+
+func hitWords() []api.Word {
+	return []api.Word{api.Identical, api.Repackaged, api.Partial, api.Cast, api.Quantised, api.Derived, api.Merged, api.Reparameterised, api.Inconclusive}
+}
+
+func classes() []string {
+	return []string{"fixed", "removable", "network", "cloud_sync", "fuse_remote", "container", "image", "ram", "archive", "git_remote", "download", "unknown"}
+}
+
+type hitPage struct {
+	store.Hit
+	Chain []api.Process // the process and its ancestors, eldest first
+	Alert *store.Alert
+	Model *api.Model
+}
+
+func (c *Console) hit(v *visit) error {
+	ctx := v.r.Context()
+	h, err := c.store.Hit(ctx, v.r.PathValue("id"))
+	if err != nil {
+		return err
+	}
+	p := hitPage{Hit: h}
+	if h.Body.Process != nil {
+		for i := len(h.Body.Process.Ancestors) - 1; i >= 0; i-- {
+			p.Chain = append(p.Chain, h.Body.Process.Ancestors[i])
+		}
+		p.Chain = append(p.Chain, *h.Body.Process)
+	}
+	if h.AlertID != "" {
+		if a, err := c.store.Alert(ctx, h.AlertID); err == nil {
+			p.Alert = &a
+		}
+	}
+	if m, err := c.store.Model(ctx, h.Model); err == nil {
+		p.Model = &m
+	}
+	return c.render(v, http.StatusOK, "hit", string(h.Verdict)+" "+h.Model, "hits", p)
+}
+
+type alertsPage struct {
+	Alerts []store.Alert
+	Counts [5]int
+	State  string
+	Next   string
+}
+
+func (c *Console) alerts(v *visit) error {
+	q := v.r.URL.Query()
+	state := q.Get("state")
+	if state == "" {
+		state = "active"
+	}
+	if state == "all" {
+		state = ""
+	}
+	list, err := c.store.Alerts(v.r.Context(), store.AlertFilter{Limit: pageSize + 1, Before: q.Get("after"), State: state, Text: q.Get("q")})
+	if err != nil {
+		return err
+	}
+	p := alertsPage{Alerts: list, State: state}
+	if len(list) > pageSize {
+		p.Alerts, p.Next = list[:pageSize], nextQuery(q, list[pageSize-1].ID)
+	}
+	if p.Counts, err = c.store.AlertCounts(v.r.Context()); err != nil {
+		return err
+	}
+	return c.render(v, http.StatusOK, "alerts", "Alerts", "alerts", p)
+}
+
+type modelsPage struct {
+	Models   []api.Model
+	Snapshot store.Snapshot
+	Next     string
+}
+
+func (c *Console) models(v *visit) error {
+	q := v.r.URL.Query()
+	list, err := c.store.Models(v.r.Context(), q.Get("after"), pageSize+1)
+	if err != nil {
+		return err
+	}
+	p := modelsPage{Models: list}
+	if len(list) > pageSize {
+		p.Models, p.Next = list[:pageSize], nextQuery(q, list[pageSize-1].Name)
+	}
+	if p.Snapshot, err = c.store.LatestSnapshot(v.r.Context()); err != nil {
+		return err
+	}
+	return c.render(v, http.StatusOK, "models", "Models", "models", p)
+}
+
+type agentsPage struct {
+	Agents []store.Agent
+	Latest int64
+	Fleet  store.FleetSummary
+	Next   string
+}
+
+func (c *Console) agents(v *visit) error {
+	q := v.r.URL.Query()
+	list, err := c.store.Agents(v.r.Context(), q.Get("after"), pageSize+1)
+	if err != nil {
+		return err
+	}
+	p := agentsPage{Agents: list}
+	if len(list) > pageSize {
+		p.Agents, p.Next = list[:pageSize], nextQuery(q, list[pageSize-1].ID)
+	}
+	snap, err := c.store.LatestSnapshot(v.r.Context())
+	if err != nil {
+		return err
+	}
+	p.Latest = snap.Epoch
+	if p.Fleet, err = c.store.Fleet(v.r.Context()); err != nil {
+		return err
+	}
+	return c.render(v, http.StatusOK, "agents", "Agents", "agents", p)
+}

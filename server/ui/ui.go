@@ -1,0 +1,228 @@
+// Package ui is the console: pages drawn by the server, for people. Everything
+// that agents or files bring is hostile text: html/template escapes it, visible
+// makes control and direction characters visible, and a strict content security
+// policy runs nothing that is not ours. There is no script in the pages yet and
+// no resource from elsewhere.
+//
+// A page is a route of Console.routes, a template beside layout.html, and a
+// handler that fills it. What needs a permission is said in the route.
+package ui
+
+import (
+	"bytes"
+	"embed"
+	"errors"
+	"fmt"
+	"html/template"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"path"
+	"strings"
+
+	"weightwarden/server/auth"
+	"weightwarden/server/store"
+)
+
+//go:embed templates/*.html
+var templateFiles embed.FS
+
+//go:embed static
+var staticFiles embed.FS
+
+// Console serves the pages.
+type Console struct {
+	store   *store.Store
+	log     *slog.Logger
+	version string
+	pages   map[string]*template.Template
+}
+
+// New parses the templates.
+func New(st *store.Store, log *slog.Logger, version string) (*Console, error) {
+	c := &Console{store: st, log: log, version: version, pages: map[string]*template.Template{}}
+	names, err := fs.Glob(templateFiles, "templates/*.html")
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range names {
+		page := strings.TrimSuffix(path.Base(name), ".html")
+		if page == "layout" {
+			continue
+		}
+		t, err := template.New("layout.html").Funcs(functions()).ParseFS(templateFiles, "templates/layout.html", name)
+		if err != nil {
+			return nil, fmt.Errorf("page %s: %w", page, err)
+		}
+		c.pages[page] = t
+	}
+	return c, nil
+}
+
+// visit is one request for a page.
+type visit struct {
+	w       http.ResponseWriter
+	r       *http.Request
+	who     *auth.Principal // nil: not logged in, only on open pages
+	cookie  []byte
+	version string
+}
+
+type pageHandler func(v *visit) error
+
+// route is one page. State changes are POST and carry the session's CSRF token.
+type route struct {
+	method  string
+	pattern string
+	need    auth.Permission
+	handle  pageHandler
+}
+
+func (c *Console) routes() []route {
+	return []route{
+		{"GET", "/login", auth.Public, c.loginPage},
+		{"POST", "/login", auth.Public, c.login},
+		{"POST", "/logout", auth.Public, c.logout},
+		{"GET", "/{$}", auth.ModelsRead, c.home},
+		{"GET", "/hits", auth.HitsRead, c.hits},
+		{"GET", "/hits/{id}", auth.HitsRead, c.hit},
+		{"GET", "/alerts", auth.HitsRead, c.alerts},
+		{"GET", "/models", auth.ModelsRead, c.models},
+		{"GET", "/agents", auth.AgentsRead, c.agents},
+	}
+}
+
+// Register adds the pages to mux.
+func (c *Console) Register(mux *http.ServeMux) {
+	for _, rt := range c.routes() {
+		mux.Handle(rt.method+" "+rt.pattern, c.wrap(rt))
+	}
+	static, err := fs.Sub(staticFiles, "static")
+	if err == nil { // a constant name: it cannot fail
+		files := http.StripPrefix("/static/", http.FileServerFS(static))
+		mux.HandleFunc("GET /static/", func(w http.ResponseWriter, r *http.Request) {
+			secure(w.Header())
+			w.Header().Set("Cache-Control", "max-age=3600")
+			files.ServeHTTP(w, r)
+		})
+	}
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		secure(w.Header())
+		c.fail(&visit{w: w, r: r}, store.ErrNotFound)
+	})
+}
+
+func secure(h http.Header) {
+	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; font-src 'self'; connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Referrer-Policy", "same-origin")
+	h.Set("Cross-Origin-Opener-Policy", "same-origin")
+	h.Set("Cache-Control", "no-store")
+}
+
+func (c *Console) wrap(rt route) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		secure(w.Header())
+		v := &visit{w: w, r: r, version: c.version}
+		if err := c.serve(rt, v); err != nil {
+			c.fail(v, err)
+		}
+	})
+}
+
+var (
+	errLogin     = errors.New("not logged in")
+	errForbidden = errors.New("your roles do not allow this")
+	errCSRF      = errors.New("this form was not sent from the console's own page, or your session ended meanwhile")
+)
+
+func (c *Console) serve(rt route, v *visit) error {
+	if err := c.identify(v); err != nil {
+		return err
+	}
+	if rt.need != auth.Public {
+		if v.who == nil {
+			return errLogin
+		}
+		if !v.who.May(rt.need) {
+			return errForbidden
+		}
+	}
+	if rt.method == http.MethodPost && v.who != nil && v.r.PostFormValue("csrf") != v.who.Session.CSRF {
+		return errCSRF
+	}
+	return rt.handle(v)
+}
+
+// identify finds the session of a visit; v.who stays nil where there is none.
+func (c *Console) identify(v *visit) error {
+	cookie, err := v.r.Cookie(cookieName)
+	if err != nil {
+		return nil // no cookie: a stranger, which is no error
+	}
+	v.cookie = []byte(cookie.Value)
+	sess, err := c.store.SessionByCookie(v.r.Context(), v.cookie)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	remote, _, _ := net.SplitHostPort(v.r.RemoteAddr) // "" where there is none
+	v.who = &auth.Principal{Actor: store.Actor{Kind: "user", ID: sess.Subject, Name: sess.Name, Remote: remote}, Roles: sess.Roles, Session: &sess}
+	return nil
+}
+
+// layout is what every page has.
+type layout struct {
+	Title   string
+	Nav     string // the entry of the menu that is shown as current
+	Who     *auth.Principal
+	CSRF    string
+	Version string
+	Data    any
+}
+
+// May reports whether the visitor has a permission, for menus.
+func (l layout) May(need string) bool { return l.Who.May(auth.Permission(need)) }
+
+func (c *Console) render(v *visit, status int, page, title, nav string, data any) error {
+	l := layout{Title: title, Nav: nav, Who: v.who, Version: c.version, Data: data}
+	if v.who != nil {
+		l.CSRF = v.who.Session.CSRF
+	}
+	var buf bytes.Buffer // so that a template that fails does not leave half a page
+	if err := c.pages[page].ExecuteTemplate(&buf, "layout.html", l); err != nil {
+		return fmt.Errorf("page %s: %w", page, err)
+	}
+	v.w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	v.w.WriteHeader(status)
+	_, _ = buf.WriteTo(v.w) // the visitor may be gone
+	return nil
+}
+
+type failure struct {
+	Heading string
+	Text    string
+}
+
+func (c *Console) fail(v *visit, err error) {
+	status, f := http.StatusInternalServerError, failure{"Something failed", "The server's log has the reason."}
+	switch {
+	case errors.Is(err, errLogin):
+		http.Redirect(v.w, v.r, "/login?"+url.Values{"next": {v.r.URL.RequestURI()}}.Encode(), http.StatusSeeOther)
+		return
+	case errors.Is(err, errForbidden), errors.Is(err, errCSRF):
+		status, f = http.StatusForbidden, failure{"Not allowed", "Refused: " + err.Error() + "."}
+	case errors.Is(err, store.ErrNotFound):
+		status, f = http.StatusNotFound, failure{"Not found", "There is nothing at this address."}
+	default:
+		c.log.Error("page failed", "page", v.r.URL.Path, "error", err)
+	}
+	if rerr := c.render(v, status, "error", f.Heading, "", f); rerr != nil {
+		c.log.Error("error page failed", "error", rerr)
+		http.Error(v.w, f.Heading, status)
+	}
+}
