@@ -84,7 +84,7 @@ func timePtr(t time.Time) *time.Time {
 }
 
 func (s *Server) addToken(w http.ResponseWriter, r *http.Request, p *auth.Principal) error {
-	var req api.NewToken
+	var req api.TokenRequest
 	if err := readJSON(r, &req, strict); err != nil {
 		return err
 	}
@@ -131,7 +131,7 @@ func (s *Server) listEnrolTokens(w http.ResponseWriter, r *http.Request, _ *auth
 }
 
 func (s *Server) addEnrolToken(w http.ResponseWriter, r *http.Request, p *auth.Principal) error {
-	var req api.NewEnrolToken
+	var req api.EnrolTokenRequest
 	if err := readJSON(r, &req, strict); err != nil {
 		return err
 	}
@@ -144,7 +144,7 @@ func (s *Server) addEnrolToken(w http.ResponseWriter, r *http.Request, p *auth.P
 	if req.Labels == nil {
 		req.Labels = map[string]string{}
 	}
-	tok := api.MakeEnrolToken(api.PinOf(s.ca.Cert))
+	tok := api.NewEnrolToken(api.PinOf(s.ca.Cert))
 	t, err := s.store.AddEnrolToken(r.Context(), p.Actor, store.EnrolToken{Name: cut(req.Name, 200), Labels: req.Labels, UsesLeft: req.Uses,
 		Expires: s.now().Add(time.Duration(req.Hours) * time.Hour)}, tok.Secret)
 	if err != nil {

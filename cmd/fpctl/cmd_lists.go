@@ -118,9 +118,9 @@ func tokenNewCommand() cli.Command {
 				}
 				var answer api.TokenAnswer
 				if *enrol {
-					err = c.call(ctx, http.MethodPost, api.PathEnrolTokens, nil, api.NewEnrolToken{Name: *name, Uses: *uses, Hours: *hours}, &answer)
+					err = c.call(ctx, http.MethodPost, api.PathEnrolTokens, nil, api.EnrolTokenRequest{Name: *name, Uses: *uses, Hours: *hours}, &answer)
 				} else {
-					req := api.NewToken{Name: *name, Roles: strings.Split(*roles, ",")}
+					req := api.TokenRequest{Name: *name, Roles: strings.Split(*roles, ",")}
 					if *hours > 0 {
 						end := time.Now().Add(time.Duration(*hours) * time.Hour)
 						req.Expires = &end

@@ -8,8 +8,8 @@ const (
 	PathCA             = "/v1/ca"             // GET: PEM, open to all
 	PathWhoAmI         = "/v1/whoami"         // GET -> WhoAmI
 	PathModels         = "/v1/models"         // GET -> List[Model]; + /NAME: GET, PUT ModelDescription, DELETE
-	PathTokens         = "/v1/tokens"         // GET, POST NewToken -> TokenAnswer; + /ID: DELETE
-	PathEnrolTokens    = "/v1/enrol-tokens"   // GET, POST NewEnrolToken -> TokenAnswer; + /ID: DELETE
+	PathTokens         = "/v1/tokens"         // GET, POST TokenRequest -> TokenAnswer; + /ID: DELETE
+	PathEnrolTokens    = "/v1/enrol-tokens"   // GET, POST EnrolTokenRequest -> TokenAnswer; + /ID: DELETE
 	PathAgents         = "/v1/agents"         // GET; + /ID: GET; + /ID/state: PUT AgentState
 	PathHitList        = "/v1/hits"           // GET; + /ID: GET
 	PathAlerts         = "/v1/alerts"         // GET; + /ID: GET, PATCH AlertChange
@@ -62,15 +62,15 @@ type ArtifactAnswer struct {
 	Snapshot int64  `json:"snapshot"` // epoch that has it
 }
 
-// NewToken asks for an API token.
-type NewToken struct {
+// TokenRequest asks for an API token.
+type TokenRequest struct {
 	Name    string     `json:"name"`
 	Roles   []string   `json:"roles"`
 	Expires *time.Time `json:"expires,omitempty"` // absent: never
 }
 
-// NewEnrolToken asks for an enrolment token.
-type NewEnrolToken struct {
+// EnrolTokenRequest asks for an enrolment token.
+type EnrolTokenRequest struct {
 	Name   string            `json:"name"`
 	Uses   int64             `json:"uses"`            // machines that may enrol with it
 	Hours  int               `json:"hours,omitempty"` // how long it is good; 0: 24

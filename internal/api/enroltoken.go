@@ -31,8 +31,8 @@ const (
 // ErrEnrolToken is returned for text that is no enrolment token.
 var ErrEnrolToken = errors.New("not an enrolment token (want wwe1.SECRET.PIN)")
 
-// MakeEnrolToken makes a token with a fresh secret for the CA with this pin.
-func MakeEnrolToken(pin CAPin) EnrolToken {
+// NewEnrolToken makes a token with a fresh secret for the CA with this pin.
+func NewEnrolToken(pin CAPin) EnrolToken {
 	secret := make([]byte, enrolSecretSize)
 	rand.Read(secret) // never fails: crypto/rand ends the process instead
 	return EnrolToken{Secret: secret, Pin: pin}

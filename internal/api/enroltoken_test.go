@@ -8,7 +8,7 @@ import (
 )
 
 func TestEnrolTokenRoundTrip(t *testing.T) {
-	want := MakeEnrolToken(CAPin{1, 2, 0xff})
+	want := NewEnrolToken(CAPin{1, 2, 0xff})
 	got, err := ParseEnrolToken("  " + want.String() + "\n")
 	if err != nil {
 		t.Fatal(err)
@@ -16,13 +16,13 @@ func TestEnrolTokenRoundTrip(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
-	if MakeEnrolToken(CAPin{}).String() == MakeEnrolToken(CAPin{}).String() {
+	if NewEnrolToken(CAPin{}).String() == NewEnrolToken(CAPin{}).String() {
 		t.Error("two tokens are equal")
 	}
 }
 
 func TestParseEnrolTokenRefuses(t *testing.T) {
-	good := MakeEnrolToken(CAPin{7}).String()
+	good := NewEnrolToken(CAPin{7}).String()
 	parts := strings.Split(good, ".")
 	for _, text := range []string{
 		"", "wwe1", "wwe1..", "wwe2." + parts[1] + "." + parts[2], good + ".x", good[:len(good)-1],
@@ -36,7 +36,7 @@ func TestParseEnrolTokenRefuses(t *testing.T) {
 }
 
 func FuzzParseEnrolToken(f *testing.F) {
-	f.Add(MakeEnrolToken(CAPin{7}).String())
+	f.Add(NewEnrolToken(CAPin{7}).String())
 	f.Add("wwe1.aa.bb")
 	f.Fuzz(func(t *testing.T, text string) {
 		tok, err := ParseEnrolToken(text)
