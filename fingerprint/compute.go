@@ -261,10 +261,32 @@ func (c *computer) finish() *Fingerprint {
 			t.Constant = "equal"
 		}
 	}
+	foldSums(f)
 	f.Notes = append(c.layout.notes, c.notes...)
 	f.UnreadBytes = c.unread
 	f.BytesRead = c.read.Load()
 	return f
+}
+
+// manyTensors is the number of sketched tensors from which sums are folded: a
+// model that large has numbers enough, and its fingerprint stays under a megabyte.
+const manyTensors = 128
+
+func foldSums(f *Fingerprint) {
+	n := 0
+	for i := range f.Tensors {
+		if f.Tensors[i].Sketch != nil {
+			n++
+		}
+	}
+	if n < manyTensors {
+		return
+	}
+	for i := range f.Tensors {
+		if s := f.Tensors[i].Sketch; s != nil && s.Groups == 4 {
+			s.Fold()
+		}
+	}
 }
 
 func allPlain(f *Fingerprint, t *Tensor) bool {

@@ -16,8 +16,14 @@ func triples(fp *fingerprint.Fingerprint, p, b *candidate) []triple {
 	var out []triple
 	for s := range fp.Tensors {
 		x, y := ofP[s], ofB[s]
-		if x != nil && y != nil && len(x) == len(y) {
-			out = append(out, triple{fp.Tensors[s].Sketch.Sum, x, y})
+		if len(x) == 0 || len(y) == 0 {
+			continue
+		}
+		z := fp.Tensors[s].Sketch.Sum
+		n := min(len(x), len(y), len(z))
+		x, y, z = folded(x, n), folded(y, n), folded(z, n)
+		if n > 0 && len(x) == n && len(y) == n && len(z) == n {
+			out = append(out, triple{z, x, y})
 		}
 	}
 	return out
@@ -32,11 +38,25 @@ func inPlace(fp *fingerprint.Fingerprint, c *candidate) map[int][]float32 {
 			continue
 		}
 		s, r := fp.Tensors[m.Suspect].Sketch, c.reg.Tensors[m.Registered].Sketch
-		if s != nil && r != nil && s.Count == r.Count && s.Length == r.Length && len(s.Sum) == len(r.Sum) && len(s.Sum) > 0 {
+		if s != nil && r != nil && s.Count == r.Count && s.Length == r.Length && s.Buckets == r.Buckets {
 			out[m.Suspect] = r.Sum
 		}
 	}
 	return out
+}
+
+// folded returns the sum with as many numbers as n, which is its length or half
+// or a quarter of it (sketch.Tensor.Fold).
+func folded(sum []float32, n int) []float32 {
+	for len(sum) > n && len(sum)%2 == 0 {
+		half := len(sum) / 2
+		out := make([]float32, half)
+		for i := range out {
+			out[i] = sum[i] + sum[i+half]
+		}
+		sum = out
+	}
+	return sum
 }
 
 // delta says how much of what p has and b has not is in the suspect.

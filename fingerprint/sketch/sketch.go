@@ -13,7 +13,7 @@ package sketch
 // Rows sampled per tensor.
 const (
 	AlignedRows = 64 // rows with the smallest keyed hash of their index
-	ContentRows = 24 // rows of the largest norm
+	ContentRows = 20 // rows of the largest norm
 )
 
 // Bits is the sketch of one row: 256 sign bits, or 64 in the first word.
@@ -46,4 +46,19 @@ type Segment struct {
 	Registered int   // tensor of the registered model that was looked for
 	Offset     int64 // negative where the suspect is a part from the middle
 	Rows       []Row // Index counts as in the registered tensor
+}
+
+// Fold halves the groups of the sum: group g takes in group g + Groups/2. Sums of
+// large models are folded to keep fingerprints small; since rows were assigned by
+// their low bits, a folded sum is what half as many groups would have given.
+func (t *Tensor) Fold() {
+	if t.Groups < 2 || len(t.Sum) != t.Groups*t.Buckets {
+		return
+	}
+	t.Groups /= 2
+	half := t.Sum[t.Groups*t.Buckets:]
+	t.Sum = t.Sum[:t.Groups*t.Buckets]
+	for i, v := range half {
+		t.Sum[i] += v
+	}
 }
