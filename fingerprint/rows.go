@@ -71,7 +71,7 @@ func (r *rowFeed) decode(raw []byte) {
 	for len(raw) > 0 && r.fail == nil {
 		n := min(batch, len(raw)/r.rowBytes)
 		floats := r.w.floats[:n*int(r.cols)]
-		if r.fail = decodeValues(r.dtype, floats, raw[:n*r.rowBytes]); r.fail != nil {
+		if r.fail = DecodeValues(r.dtype, floats, raw[:n*r.rowBytes]); r.fail != nil {
 			return
 		}
 		for i := range n {
@@ -88,7 +88,7 @@ func (r *rowFeed) decodeNeeded(raw []byte) {
 	row := r.w.floats[:r.cols]
 	for ; len(raw) > 0 && r.fail == nil; raw = raw[r.rowBytes:] {
 		if r.builder.Needs(r.at) {
-			if r.fail = decodeValues(r.dtype, row, raw[:r.rowBytes]); r.fail == nil {
+			if r.fail = DecodeValues(r.dtype, row, raw[:r.rowBytes]); r.fail == nil {
 				r.builder.Row(r.at, row)
 			}
 		}

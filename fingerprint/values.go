@@ -6,13 +6,17 @@ import (
 	"weightwarden/formats/quant"
 )
 
-// decodeValues is quant.Decode, by a vector kernel for the types that have one. The kernels give the same numbers.
-func decodeValues(d formats.DType, dst []float32, src []byte) error {
+// DecodeValues is quant.Decode, by a vector kernel for the types that have one. The kernels give the same numbers.
+// Results and errors are those of quant.Decode.
+func DecodeValues(d formats.DType, dst []float32, src []byte) error {
 	if fast := kernel(d); fast != nil && fast(dst, src) == len(dst) {
 		return nil
 	}
 	return quant.Decode(d, dst, src)
 }
+
+// HasKernel reports whether DecodeValues has a vector kernel for a type, where the processor has what it needs.
+func HasKernel(d formats.DType) bool { return kernel(d) != nil }
 
 // kernel returns the vector decoder of a type, nil where there is none. It returns how many values it decoded.
 func kernel(d formats.DType) func(dst []float32, src []byte) int {

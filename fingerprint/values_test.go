@@ -31,7 +31,7 @@ func TestKernelsAgreeWithQuant(t *testing.T) {
 		if err := quant.Decode(d, want, src); err != nil {
 			t.Fatal(err)
 		}
-		if err := decodeValues(d, got, src); err != nil {
+		if err := DecodeValues(d, got, src); err != nil {
 			t.Fatal(err)
 		}
 		for i := range want {
@@ -43,7 +43,7 @@ func TestKernelsAgreeWithQuant(t *testing.T) {
 	if tested < 10 {
 		t.Errorf("only %d types have a kernel", tested)
 	}
-	if err := decodeValues(formats.BF16, make([]float32, 10), make([]byte, 19)); err == nil {
+	if err := DecodeValues(formats.BF16, make([]float32, 10), make([]byte, 19)); err == nil {
 		t.Error("a short source gave no error")
 	}
 }

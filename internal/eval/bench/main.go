@@ -1,0 +1,53 @@
+// Command bench measures what the fingerprint costs beside the hash that a user would run instead: paired runs over the
+// same cached file, triage, decoding, growth with file size and registry size, memory, and the limits of the machine.
+// It writes docs/performance.md; `make bench` runs it.
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+)
+
+// options of a run.
+type options struct {
+	dir, out, b3sum string
+	size            int64
+	pairs           int
+	largest         int64
+	models          int
+}
+
+func main() {
+	var o options
+	one := flag.String("one", "", "internal: do one job in this process and print its figures")
+	flag.StringVar(&o.dir, "dir", os.TempDir(), "folder for files of -size bytes")
+	flag.StringVar(&o.out, "out", "docs/performance.md", "report to write")
+	flag.StringVar(&o.b3sum, "b3sum", "", "b3sum program (default: the one in PATH)")
+	flag.Int64Var(&o.size, "size", 1<<30, "bytes of the test files")
+	flag.IntVar(&o.pairs, "pairs", 5, "paired runs of each comparison")
+	flag.Int64Var(&o.largest, "largest", 10<<30, "bytes of the largest synthetic file that is fingerprinted in whole")
+	flag.IntVar(&o.models, "models", 1000, "models of the largest registry")
+	flag.Parse()
+	err := error(nil)
+	if *one != "" {
+		err = runOne(*one)
+	} else {
+		err = run(o)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func run(o options) error {
+	r := &report{}
+	for _, section := range []func(options, *report) error{machine, compare, growth, triage, decoding, lookups} {
+		if err := section(o, r); err != nil {
+			return err
+		}
+		fmt.Print(r.fresh())
+	}
+	return os.WriteFile(o.out, []byte(r.text()), 0o644)
+}

@@ -1,0 +1,62 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+)
+
+// report collects Markdown.
+type report struct {
+	b     strings.Builder
+	shown int
+}
+
+func (r *report) printf(format string, args ...any) { fmt.Fprintf(&r.b, format, args...) }
+
+// table writes a table; rows have as many cells as head.
+func (r *report) table(head []string, rows [][]string) {
+	r.printf("| %s |\n|%s\n", strings.Join(head, " | "), strings.Repeat("---|", len(head)))
+	for _, row := range rows {
+		r.printf("| %s |\n", strings.Join(row, " | "))
+	}
+	r.printf("\n")
+}
+
+// fresh returns what was written since the last call.
+func (r *report) fresh() string {
+	s := r.b.String()[r.shown:]
+	r.shown = r.b.Len()
+	return s
+}
+
+const preface = `# Performance
+
+Written by ` + "`make bench`" + `; every figure below was measured in that run, on the machine named. A ratio is the median over
+paired runs, one right after the other on the same file in the page cache, so that load by others hits both. *Processor
+time* (user and system, of all threads) is shown beside wall time because it is what a busy machine gives up.
+
+- **lean** is what ` + "`fpcheck`" + ` and the agent do when they read a whole file: every byte is read and cut into chunks, one chunk in
+  eight is hashed, the rows of the aligned sample and of layer T are decoded and sketched, one tensor in eight in full.
+- **full** hashes every chunk and sketches every row. It is done once, at registration, and when evidence is asked for.
+- **triage** reads the header and the sampled rows.
+
+Kernels exist as plain Go and as AVX2; the environment variable WEIGHTWARDEN_SIMD=pure switches to the former. There are no
+AVX-512 kernels: no machine to check them on was at hand.
+
+`
+
+func (r *report) text() string { return preface + r.b.String() }
+
+func gigabytes(bytes int64, seconds float64) string {
+	return fmt.Sprintf("%.2f GB/s", float64(bytes)/seconds/1e9)
+}
+
+func size(bytes int64) string {
+	switch {
+	case bytes >= 1e9:
+		return fmt.Sprintf("%.1f GB", float64(bytes)/1e9)
+	case bytes >= 1e6:
+		return fmt.Sprintf("%.1f MB", float64(bytes)/1e6)
+	}
+	return fmt.Sprintf("%.1f kB", float64(bytes)/1e3)
+}
