@@ -59,6 +59,8 @@ type computer struct {
 	hasher []byte // key of chunk keys
 	out    *Fingerprint
 
+	sampleRows int // of each matrix, in a quick look
+
 	read   atomic.Int64
 	mu     sync.Mutex // guards notes, unread
 	notes  []string
@@ -91,6 +93,7 @@ func newComputer(ctx context.Context, src formats.Source, m *formats.Model, opt 
 		}
 	}
 	c.makeTensors()
+	c.sampleRows = c.quickSample()
 	return c
 }
 

@@ -114,14 +114,11 @@ func (w *worker) sketchView(view int) {
 	if !ok {
 		return
 	}
-	r, err := v.Reader()
-	if err == nil {
-		if w.opt.Quick {
-			err = w.quickRows(v, b, r)
-		} else {
-			err = w.allRows(v, b, r)
-		}
+	all := w.allRows
+	if w.opt.Quick {
+		all = w.quickRows
 	}
+	err := all(view, b)
 	if err != nil {
 		if w.ctx.Err() == nil {
 			w.note(0, fmt.Sprintf("tensor %.100q has no sketch: %v", v.Name, err))
@@ -132,7 +129,12 @@ func (w *worker) sketchView(view int) {
 	t.Sketch, t.Constant = b.Finish()
 }
 
-func (w *worker) allRows(v *quant.View, b *sketch.Builder, r *quant.Reader) error {
+func (w *worker) allRows(view int, b *sketch.Builder) error {
+	v := &w.views[view]
+	r, err := v.Reader()
+	if err != nil {
+		return err
+	}
 	batch := max(1, rowBatch/v.Cols)
 	w.floats = slices.Grow(w.floats[:0], int(batch*v.Cols))
 	for at := int64(0); at < v.Rows; {
@@ -152,27 +154,84 @@ func (w *worker) allRows(v *quant.View, b *sketch.Builder, r *quant.Reader) erro
 	return nil
 }
 
-// quickRows reads the aligned sample only. Matrices whose rows are too short are
-// read whole: they are small.
-func (w *worker) quickRows(v *quant.View, b *sketch.Builder, r *quant.Reader) error {
-	wanted := b.Wanted()
+// quickRows reads rows of the aligned sample only. Matrices whose rows are too
+// short are read whole: they are small.
+func (w *worker) quickRows(view int, b *sketch.Builder) error {
+	v := &w.views[view]
+	wanted := b.Wanted(w.sampleRows)
 	if wanted == nil {
-		return w.allRows(v, b, r)
+		return w.allRows(view, b)
 	}
-	w.floats = slices.Grow(w.floats[:0], int(v.Cols))
 	rowBytes := v.Cols
 	if n, ok := v.DType.Bytes(v.Cols); ok {
 		rowBytes = n
 	}
+	read, err := w.rowReader(v, rowBytes)
+	if err != nil {
+		return err
+	}
+	w.floats = slices.Grow(w.floats[:0], int(v.Cols))
 	for _, i := range wanted {
 		if err := w.ctx.Err(); err != nil {
 			return err
 		}
-		if err := r.ReadRows(w.floats[:v.Cols], i, 1); err != nil {
+		if err := read(w.floats[:v.Cols], i); err != nil {
 			return err
 		}
 		b.Row(i, w.floats[:v.Cols])
 		w.count(rowBytes)
 	}
 	return nil
+}
+
+// rowReader returns what reads row i of a view.
+func (w *worker) rowReader(v *quant.View, rowBytes int64) (func(row []float32, i int64) error, error) {
+	if p := w.streamPiece(v); p >= 0 && !w.layout.pieces[p].logical {
+		return w.rawRows(v, p, rowBytes), nil
+	}
+	r, err := v.Reader()
+	if err != nil {
+		return nil, err
+	}
+	return func(row []float32, i int64) error { return r.ReadRows(row, i, 1) }, nil
+}
+
+// rawRows returns a reader of rows that lie one after the other in piece p, by way
+// of the vector kernels.
+func (w *worker) rawRows(v *quant.View, p int, rowBytes int64) func(row []float32, i int64) error {
+	piece := &w.layout.pieces[p]
+	f := &w.layout.files[piece.File]
+	w.carry = slices.Grow(w.carry[:0], int(rowBytes))
+	raw := w.carry[:rowBytes]
+	return func(row []float32, i int64) error {
+		if err := formats.ReadFull(f.source, raw, piece.Offset-f.offset+i*rowBytes); err != nil {
+			return err
+		}
+		return DecodeValues(v.DType, row, raw)
+	}
+}
+
+// A quick look reads at most this part of the file, or the floor if that is more,
+// and never more than the ceiling; but always minSample rows of each matrix.
+const (
+	quickShare   = 128
+	quickFloor   = 16 << 20
+	quickCeiling = 384 << 20
+	minSample    = 16
+)
+
+// quickSample returns how many rows of each matrix a quick look reads.
+func (c *computer) quickSample() int {
+	all := int64(0) // bytes of whole samples
+	for i := range c.views {
+		v := &c.views[i]
+		if n, ok := v.DType.Bytes(v.Cols); ok {
+			all += n * min(v.Rows, sketch.AlignedRows)
+		}
+	}
+	budget := min(max(c.out.Size/quickShare, quickFloor), quickCeiling)
+	if all <= budget {
+		return sketch.AlignedRows
+	}
+	return max(minSample, int(float64(budget)/float64(all)*sketch.AlignedRows))
 }

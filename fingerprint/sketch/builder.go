@@ -112,18 +112,23 @@ func (b *Builder) Needs(i int64) bool {
 
 func (b *Builder) inSum(hash uint64) bool { return (hash>>8)%uint64(b.sumRows) == 0 }
 
-// Wanted returns the row numbers of the aligned sample in ascending order, for
-// callers that read only those (quick triage).
-func (b *Builder) Wanted() []int64 {
-	out := make([]int64, len(b.aligned))
-	for i, s := range b.aligned {
-		out[i] = s.index
+// Wanted returns the row numbers of the first n ranks of the aligned sample in
+// ascending order, for callers that read only those (quick triage).
+func (b *Builder) Wanted(n int) []int64 {
+	var out []int64
+	for _, s := range b.aligned {
+		if s.rank < n {
+			out = append(out, s.index)
+		}
 	}
 	return out
 }
 
 func (b *Builder) sketchRow(i int64, row []float32) {
 	rank := -1
+	for b.next < len(b.aligned) && b.aligned[b.next].index < i {
+		b.next++ // rows that were left out
+	}
 	if b.next < len(b.aligned) && b.aligned[b.next].index == i {
 		rank = b.aligned[b.next].rank
 		b.next++

@@ -28,9 +28,19 @@ type Maker struct {
 	seed [32]byte
 	rank uint64
 
-	mu    sync.Mutex
-	signs []uint32
+	mu      sync.Mutex
+	signs   []uint32
+	samples map[sampleOf][]int64 // the last few that were drawn
 }
+
+// sampleOf is what a sample depends on beside the key.
+type sampleOf struct {
+	count int64
+	n     int
+}
+
+// maxSamples is how many samples are remembered: networks have few sizes of matrices.
+const maxSamples = 64
 
 // NewMaker returns a maker for a 32-byte seed derived from the fingerprint key.
 func NewMaker(seed []byte) *Maker {
@@ -80,6 +90,27 @@ func (m *Maker) hash(i int64) uint64 {
 // the n rows with the smallest keyed hash. The sample of a prefix of the rows is,
 // as far as it reaches, a subset of the sample of all in the same order.
 func (m *Maker) Sample(count int64, n int) []int64 {
+	of := sampleOf{count, n}
+	m.mu.Lock()
+	known, ok := m.samples[of]
+	m.mu.Unlock()
+	if ok && n <= AlignedRows {
+		return slices.Clone(known)
+	}
+	out := m.draw(count, n)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.samples == nil || len(m.samples) >= maxSamples {
+		m.samples = make(map[sampleOf][]int64)
+	}
+	if n <= AlignedRows {
+		m.samples[of] = slices.Clone(out)
+	}
+	return out
+}
+
+// draw makes a sample.
+func (m *Maker) draw(count int64, n int) []int64 {
 	type ranked struct {
 		hash  uint64
 		index int64

@@ -12,15 +12,15 @@ func main() {
 	k := constants()
 	accumulate(k, false)
 	accumulate(k, true)
-	stats(k)
+	stats()
 	addScaled()
 	Generate()
 }
 
 // constant addresses 32 bytes of read-only data.
 type constant struct {
-	signBit, magnitude Mem
-	shift              [4]Mem // shift[g] moves bit 8g+lane of a word into the sign bit
+	signBit Mem
+	shift   [4]Mem // shift[g] moves bit 8g+lane of a word into the sign bit
 }
 
 func constants() constant {
@@ -33,7 +33,6 @@ func constants() constant {
 		return m
 	}
 	k.signBit = fill("signBit", func(int) uint32 { return 1 << 31 })
-	k.magnitude = fill("magnitude", func(int) uint32 { return 1<<31 - 1 })
 	for g, name := range []string{"shift0", "shift1", "shift2", "shift3"} {
 		k.shift[g] = fill(name, func(i int) uint32 { return uint32(31 - 8*g - i) })
 	}
@@ -118,19 +117,17 @@ func broadcast(param string) VecVirtual {
 	return r
 }
 
-// stats keeps 32 lanes of sums, of sums of squares and of maxima in 12 registers.
-func stats(k constant) {
+// stats keeps 32 lanes of sums and of sums of squares in 8 registers.
+func stats() {
 	TEXT("statsAVX2", NOSPLIT, "func(lanes, row *float32, groups int)")
 	Pragma("noescape")
-	Doc("statsAVX2 adds groups of 32 values to 32 sums, 32 sums of squares and 32 maxima of magnitudes.")
+	Doc("statsAVX2 adds groups of 32 values to 32 sums and 32 sums of squares.")
 	lanes, row, groups := Load(Param("lanes"), GP64()), Load(Param("row"), GP64()), Load(Param("groups"), GP64())
-	var part [12]VecVirtual
+	var part [8]VecVirtual
 	for i := range part {
 		part[i] = YMM()
 		VMOVUPS(Mem{Base: lanes, Disp: 32 * i}, part[i])
 	}
-	magnitude := YMM()
-	VMOVUPS(k.magnitude, magnitude)
 
 	Label("loop")
 	TESTQ(groups, groups)
@@ -141,8 +138,6 @@ func stats(k constant) {
 		VADDPS(v, part[i], part[i])
 		VMULPS(v, v, t)
 		VADDPS(t, part[4+i], part[4+i])
-		VANDPS(v, magnitude, v)
-		VMAXPS(part[8+i], v, part[8+i]) // a NaN in v leaves the maximum as it was
 	}
 	ADDQ(Imm(128), row)
 	DECQ(groups)

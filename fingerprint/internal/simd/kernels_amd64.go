@@ -57,7 +57,7 @@ func (p path) statsGroups(s *partial, row []float32) int {
 	if p != pathAVX2 || groups == 0 {
 		return 0
 	}
-	statsAVX2(&s.sum[0], &row[0], groups) // the three arrays follow each other
+	statsAVX2(&s.sum[0], &row[0], groups) // squares follow the sums
 	return lanes * groups
 }
 

@@ -55,7 +55,7 @@ func clip(v, limit float32) float32 {
 
 // partial holds the interleaved sums of Stats.
 type partial struct {
-	sum, squares, max [lanes]float32
+	sum, squares [lanes]float32
 }
 
 // addPure takes the values row[from:] in.
@@ -64,9 +64,6 @@ func (p *partial) addPure(row []float32, from int) {
 		v, l := row[j], j%lanes
 		p.sum[l] += v
 		p.squares[l] += float32(v * v) // the conversion forbids fusing the product into the sum
-		if a := math.Float32frombits(math.Float32bits(v) &^ (1 << 31)); a > p.max[l] {
-			p.max[l] = a
-		}
 	}
 }
 
@@ -76,10 +73,9 @@ func (p *partial) total() RowStats {
 		for i := range half {
 			p.sum[i] += p.sum[i+half]
 			p.squares[i] += p.squares[i+half]
-			p.max[i] = max(p.max[i], p.max[i+half])
 		}
 	}
-	return RowStats{Sum: p.sum[0], SumSquares: p.squares[0], MaxAbs: p.max[0]}
+	return RowStats{Sum: p.sum[0], SumSquares: p.squares[0]}
 }
 
 // addScaledPure adds row[from:] to cols; both have the same length.

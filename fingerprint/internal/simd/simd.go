@@ -46,7 +46,6 @@ func AccumulateClipped64(acc *[64]float32, row []float32, signs []uint32, mean, 
 type RowStats struct {
 	Sum        float32 // of the values
 	SumSquares float32 // of their squares, each rounded before it is added
-	MaxAbs     float32 // largest magnitude; a NaN is passed over
 }
 
 // lanes is how many partial sums Stats keeps. Value j belongs to lane j%lanes; at the end lane i takes in lane i+16, then

@@ -14,7 +14,7 @@ func accumulateAVX2(acc *float32, row *float32, signs *uint32, groups int, step 
 //go:noescape
 func accumulateClippedAVX2(acc *float32, row *float32, signs *uint32, groups int, step int, mean float32, limit float32)
 
-// statsAVX2 adds groups of 32 values to 32 sums, 32 sums of squares and 32 maxima of magnitudes.
+// statsAVX2 adds groups of 32 values to 32 sums and 32 sums of squares.
 //
 //go:noescape
 func statsAVX2(lanes *float32, row *float32, groups int)

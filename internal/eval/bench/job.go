@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"slices"
+	"strings"
 	"time"
 
 	"weightwarden/fingerprint"
@@ -56,7 +57,7 @@ func runOne(text string) error {
 	if fp.UnreadBytes > 0 || len(fp.Notes) > 0 {
 		return fmt.Errorf("not everything was read: %v", fp.Notes)
 	}
-	return json.NewEncoder(os.Stdout).Encode(cost{Wall: time.Since(start).Seconds(), Read: fp.BytesRead})
+	return json.NewEncoder(os.Stdout).Encode(cost{Wall: time.Since(start).Seconds(), Read: fp.BytesRead, Memory: peak()})
 }
 
 // measure runs the job in a child process.
@@ -80,8 +81,21 @@ func (j job) measure() (cost, error) {
 	if j.Mode == "triage" {
 		c.Wall = inner.Wall // a start of the process would be most of it
 	}
-	c.Read = inner.Read
+	c.Read, c.Memory = inner.Read, inner.Memory
 	return c, nil
+}
+
+// peak returns the largest resident set of this process in bytes, 0 where the system does not tell. What a parent learns of
+// a child that has ended includes the parent's own pages, from before the child became another program.
+func peak() int64 {
+	text, _ := os.ReadFile("/proc/self/status")
+	for line := range strings.Lines(string(text)) {
+		var kib int64
+		if _, err := fmt.Sscanf(line, "VmHWM: %d kB", &kib); err == nil {
+			return kib << 10
+		}
+	}
+	return 0
 }
 
 // measure runs a program and tells its cost and its output.
@@ -94,7 +108,7 @@ func measure(program string, args ...string) (cost, []byte, error) {
 		return cost{}, nil, fmt.Errorf("%s: %w", program, err)
 	}
 	s := cmd.ProcessState
-	return cost{Wall: time.Since(start).Seconds(), Processor: (s.UserTime() + s.SystemTime()).Seconds(), Memory: peak(s)}, out, nil
+	return cost{Wall: time.Since(start).Seconds(), Processor: (s.UserTime() + s.SystemTime()).Seconds()}, out, nil
 }
 
 // median of the figure that pick takes from each.

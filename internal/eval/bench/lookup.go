@@ -72,7 +72,7 @@ func lookups(o options, r *report) error {
 	have := 0
 	for n := 10; n <= o.models; n *= 10 {
 		for ; have < n; have++ {
-			if err := db.Add(index.Entry{Model: fmt.Sprintf("model-%d", have), Version: "1", Artifact: "model", Fingerprint: invented(uint64(have))}); err != nil {
+			if err := db.Add(index.Entry{Model: fmt.Sprintf("model-%d", have), Version: "1", Kind: "protected", Artifact: "model", Fingerprint: invented(uint64(have))}); err != nil {
 				return err
 			}
 		}
