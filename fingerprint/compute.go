@@ -374,10 +374,10 @@ func (w *worker) chunkPiece(p *plan, skip int64, out *Piece, tee func([]byte) er
 		out.Length = 0
 		return
 	}
-	plain := true
+	plain, lean := true, tee != nil && w.lean() // what is not sketched is hashed in whole
 	n, err := w.split.SplitTee(&ctxReader{w: w, r: r}, tee, func(b []byte, sampled bool) error {
 		ck := Chunk{Length: int64(len(b)), Plain: chunk.Plain(b)}
-		if sampled || !w.lean() {
+		if sampled || !lean {
 			ck.Key = w.chunkKey(b)
 		}
 		plain = plain && ck.Plain

@@ -61,6 +61,7 @@ type Subject struct {
 	Set         bool // several files, joined
 
 	started time.Time
+	lean    bool // the fingerprint is fingerprint.Options.Lean
 }
 
 // Judge implements api.Judge. The error is that of ctx, of the registry, or of a
@@ -97,13 +98,40 @@ func (j *Judge) Examine(ctx context.Context, src formats.Source, quick bool) (*S
 
 func (j *Judge) compute(ctx context.Context, s *Subject, src formats.Source, quick bool) error {
 	opt := fingerprint.Options{Key: j.Key, Jobs: j.Jobs, Progress: j.Progress, Quick: quick && s.Model != nil}
+	opt.Lean = !opt.Quick
 	f, err := fingerprint.Compute(ctx, src, s.Model, opt)
 	if err == nil && opt.Quick && !sketched(f) {
-		opt.Quick = false // nothing to sample in it: only a full read can tell
+		opt.Quick, opt.Lean = false, true // nothing to sample in it: only a full read can tell
 		f, err = fingerprint.Compute(ctx, src, s.Model, opt)
 	}
-	s.Fingerprint, s.Quick = f, opt.Quick
+	s.Fingerprint, s.Quick, s.lean = f, opt.Quick, opt.Lean
 	return err
+}
+
+// enrich makes the fingerprint of a subject whole, for the evidence: until
+// something matched, a part of the work was enough.
+func (j *Judge) enrich(ctx context.Context, s *Subject, src formats.Source) error {
+	f, err := fingerprint.Compute(ctx, src, s.Model, fingerprint.Options{Key: j.Key, Jobs: j.Jobs, Progress: j.Progress})
+	if err != nil {
+		return err
+	}
+	f.BytesRead += s.Fingerprint.BytesRead
+	s.Fingerprint, s.lean = f, false
+	return nil
+}
+
+// match asks the registry, a second time with the whole fingerprint if the first
+// one found something.
+func (j *Judge) match(ctx context.Context, s *Subject, src formats.Source) ([]fingerprint.Match, error) {
+	opt := fingerprint.Options{Key: j.Key, Jobs: j.Jobs, Progress: j.Progress, Quick: s.Quick}
+	matches, err := j.Matcher.MatchFile(ctx, s.Fingerprint, s.Model, opt)
+	if err != nil || len(matches) == 0 || !s.lean || src == nil {
+		return matches, err
+	}
+	if err := j.enrich(ctx, s, src); err != nil {
+		return nil, err
+	}
+	return j.Matcher.MatchFile(ctx, s.Fingerprint, s.Model, opt)
 }
 
 // sketched reports whether every tensor that could be evidence has row sketches:
@@ -176,7 +204,7 @@ func (s *Subject) Format() string {
 // Verdict matches s against the registry. src, when it is not nil, is read once
 // more for the digests of a hit.
 func (j *Judge) Verdict(ctx context.Context, s *Subject, src formats.Source) (*api.Verdict, error) {
-	matches, err := j.Matcher.MatchFile(ctx, s.Fingerprint, s.Model, fingerprint.Options{Key: j.Key, Jobs: j.Jobs, Progress: j.Progress, Quick: s.Quick})
+	matches, err := j.match(ctx, s, src)
 	if err != nil {
 		return nil, err
 	}
