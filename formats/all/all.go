@@ -3,6 +3,7 @@ package all
 
 import (
 	"weightwarden/formats"
+	"weightwarden/formats/archive/sevenzip"
 	"weightwarden/formats/archive/stream"
 	"weightwarden/formats/archive/tar"
 	"weightwarden/formats/archive/zip"
@@ -32,6 +33,7 @@ func Decoders() formats.Decoders {
 		Containers: append([]formats.Container{
 			tar.Container{},
 			zip.Container{},
+			sevenzip.Container{},
 		}, stream.All()...),
 	}
 }

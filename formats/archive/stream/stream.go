@@ -63,8 +63,11 @@ func (c Container) Open(ctx context.Context, src formats.Source, limits formats.
 // Reader unpacks r, which is read through a buffer. What it returns is an
 // io.Closer where there is something to give back.
 func (c Container) Reader(r io.Reader) (io.Reader, error) {
-	return c.open(bufio.NewReaderSize(r, 64<<10))
+	return c.open(Buffered(r))
 }
+
+// Buffered returns r behind a buffer, for decompressors that read single bytes.
+func Buffered(r io.Reader) *bufio.Reader { return bufio.NewReaderSize(r, 64<<10) }
 
 // All returns a Container for every kind.
 func All() []formats.Container {
