@@ -7,6 +7,7 @@ import (
 	"math"
 
 	"weightwarden/fingerprint"
+	"weightwarden/fingerprint/index"
 	"weightwarden/internal/api"
 	"weightwarden/internal/cli"
 	"weightwarden/internal/judge"
@@ -27,6 +28,7 @@ type compared struct {
 	Tensors       []api.TensorMatch `json:"tensors"`
 	OnlyA         []string          `json:"only_a"` // tensors of a that were not found in b
 	OnlyB         []string          `json:"only_b"` // tensors of b that nothing of a was found in
+	Deep          *deepResult       `json:"deep,omitempty"`
 }
 
 // side is one of the two files.
@@ -46,57 +48,111 @@ func compareCommand() cli.Command {
 		Args:    "A B",
 		Summary: "what has file B of file A? No registry is needed",
 		Help: `A is taken as the original, B as the suspect. Either may be a fingerprint that 'fpcheck
-fingerprint -o' wrote.
+fingerprint -o' wrote, but for --deep, which needs both files: it recovers how the inner
+coordinates were permuted or rotated, undoes that, and then proves the copy by a test with an
+exact bound.
 
 exit codes: 0 nothing in common, 1 B has weights of A, 2 error or could not be judged`,
 		Flags: func(fs *flag.FlagSet) func(context.Context, *cli.Env, []string) error {
-			var c common
+			c := &comparer{}
 			c.compute(fs)
-			everything := fs.Bool("all", false, "show every tensor, not only the first 500")
+			fs.BoolVar(&c.deep, "deep", false, "undo a permutation or rotation of the weights, and prove the copy")
+			fs.BoolVar(&c.all, "all", false, "show every tensor, not only the first 500")
+			fs.StringVar(&c.page, "report", "", "write a page to `OUT.html` that shows the comparison and its proof")
 			return func(ctx context.Context, env *cli.Env, args []string) error {
 				if len(args) != 2 {
 					return cli.Usagef("exactly two files are wanted")
 				}
-				return compare(ctx, env, &c, args[0], args[1], *everything)
+				return c.run(ctx, env, args[0], args[1])
 			}
 		},
 	}
 }
 
-func compare(ctx context.Context, env *cli.Env, c *common, pathA, pathB string, everything bool) error {
+// comparer is one run of fpcheck compare.
+type comparer struct {
+	common
+	deep, all bool
+	page      string
+}
+
+func (c *comparer) run(ctx context.Context, env *cli.Env, pathA, pathB string) error {
 	a, err := c.load(ctx, env, pathA)
 	if err != nil {
 		return err
 	}
+	defer a.close()
 	b, err := c.load(ctx, env, pathB)
 	if err != nil {
 		return err
 	}
-	out := comparison(a, b)
-	out.A, out.B = sideOf(pathA, a), sideOf(pathB, b)
+	defer b.close()
+	out, err := c.compare(ctx, a, b)
+	if err != nil {
+		return err
+	}
 	switch {
 	case out.Verdict.IsHit():
 		env.Exit = cli.ExitMatch
 	case out.Verdict == api.Inconclusive:
 		env.Exit = cli.ExitError
 	}
+	if c.page != "" {
+		if err := out.page(c.page, a, b); err != nil {
+			return err
+		}
+	}
 	if env.JSON {
 		return cli.WriteJSON(env.Stdout, out)
 	}
-	out.print(env, everything)
+	out.print(env, c.all)
 	return nil
 }
 
-func sideOf(path string, f *fingerprint.Fingerprint) side {
-	s := side{Path: path, Size: f.Size, Format: f.Format, Tensors: len(f.Tensors), Parameters: f.Parameters(), Unread: f.UnreadBytes}
+// compare matches b against a registry that holds a and nothing else, so that
+// compare and verify never differ.
+func (c *comparer) compare(ctx context.Context, a, b *loaded) (*compared, error) {
+	if a.print.KeyID != b.print.KeyID || a.print.Scheme != b.print.Scheme {
+		return nil, fmt.Errorf("the two fingerprints were made with different keys or schemes (%d/%s, %d/%s) and cannot be compared",
+			a.print.Scheme, a.print.KeyID, b.print.Scheme, b.print.KeyID)
+	}
+	key, err := c.key()
+	if err != nil {
+		return nil, err
+	}
+	db := index.New()
+	if err := db.Add(index.Entry{Model: "A", Version: "1", Kind: api.KindProtected, Fingerprint: a.print}); err != nil {
+		return nil, err
+	}
+	matches, err := db.MatchFile(ctx, b.print, b.model, fingerprint.Options{Key: key, Jobs: c.jobs, Register: true})
+	if err != nil {
+		return nil, err
+	}
+	match := &fingerprint.Comparison{Relation: fingerprint.NoMatch}
+	if len(matches) > 0 {
+		match = &matches[0].Comparison
+	}
+	out := comparison(match, a.print, b.print)
+	out.A, out.B = sideOf(a), sideOf(b)
+	if c.deep {
+		if err := out.look(ctx, a, b); err != nil {
+			return nil, err
+		}
+	}
+	out.Sentence = between(out)
+	return out, nil
+}
+
+func sideOf(l *loaded) side {
+	f := l.print
+	s := side{Path: l.path, Size: f.Size, Format: f.Format, Tensors: len(f.Tensors), Parameters: f.Parameters(), Unread: f.UnreadBytes}
 	if d := f.Content(); !d.IsZero() {
 		s.Content = d.String()
 	}
 	return s
 }
 
-func comparison(a, b *fingerprint.Fingerprint) *compared {
-	c := fingerprint.Compare(a, b)
+func comparison(c *fingerprint.Comparison, a, b *fingerprint.Fingerprint) *compared {
 	out := &compared{SchemaVersion: api.SchemaVersion, Verdict: api.Word(c.Relation), PValue: judge.Probability(c.LogP), Bound: c.Bound,
 		Coverage: api.Coverage(c.Coverage), Evidence: judge.Evidence(c.Evidence), OnlyA: []string{}, OnlyB: []string{},
 		Tensors: judge.TensorMap(c.Tensors, b.Tensors, a.Tensors)}
@@ -109,7 +165,6 @@ func comparison(a, b *fingerprint.Fingerprint) *compared {
 	if out.Verdict.IsHit() {
 		out.Confidence = 1 - math.Exp(c.LogP)
 	}
-	out.Sentence = between(out.Verdict, out.Coverage)
 	usedA, usedB := make([]bool, len(a.Tensors)), make([]bool, len(b.Tensors))
 	for _, t := range c.Tensors {
 		if t.Registered >= 0 && t.Registered < len(usedA) && t.Suspect >= 0 && t.Suspect < len(usedB) {
@@ -131,26 +186,30 @@ func unused(f *fingerprint.Fingerprint, used []bool) []string {
 }
 
 // between is the verdict on two files as a sentence.
-func between(w api.Word, c api.Coverage) string {
-	switch w {
+func between(c *compared) string {
+	found := share(c.Coverage.Parameters)
+	switch c.Verdict {
 	case api.Identical:
 		return "B is A, byte for byte."
 	case api.Repackaged:
-		return fmt.Sprintf("B has the weights of A unchanged, in another file: %s of A's parameters.", share(c.Parameters))
+		return fmt.Sprintf("B has the weights of A unchanged, in another file: %s of A's parameters.", found)
 	case api.Partial:
-		return fmt.Sprintf("B has a part of A: %s of A's parameters.", share(c.Parameters))
+		return fmt.Sprintf("B has a part of A: %s of A's parameters.", found)
 	case api.Cast:
-		return fmt.Sprintf("B has the weights of A in another number format: %s of A's parameters.", share(c.Parameters))
+		return fmt.Sprintf("B has the weights of A in another number format: %s of A's parameters.", found)
 	case api.Quantised:
-		return fmt.Sprintf("B has the weights of A, quantised: %s of A's parameters.", share(c.Parameters))
+		return fmt.Sprintf("B has the weights of A, quantised: %s of A's parameters.", found)
 	case api.Derived:
-		return fmt.Sprintf("B was derived from A, or both from the same model: %s of A's parameters are recognised.", share(c.Parameters))
+		return fmt.Sprintf("B was derived from A, or both from the same model: %s of A's parameters are recognised.", found)
 	case api.Merged:
 		return "B is a mixture that contains A."
 	case api.Reparameterised:
-		return "B looks like A with rows, columns or scales rearranged; a person should look at this."
+		if c.Deep != nil && c.Deep.Proved {
+			return fmt.Sprintf("B is A after a %s of its inner coordinates, undone here: proved.", c.Deep.Kind)
+		}
+		return "B looks like A with rows, columns or scales rearranged; --deep can prove it."
 	case api.Inconclusive:
-		return "The two could not be compared."
+		return "Nothing of A was found in what could be read, but parts could not be read."
 	}
 	return "B has nothing of A."
 }
@@ -176,8 +235,11 @@ func (c *compared) print(env *cli.Env, everything bool) {
 			fmt.Fprintf(w, "  … and %s more (--all shows them)\n", cli.Count(int64(n)))
 		}
 	}
-	left(env, "only in A", c.OnlyA)
-	left(env, "only in B", c.OnlyB)
+	if c.Deep != nil {
+		c.Deep.print(env, s)
+	}
+	left(env, "in A, not found in B", c.OnlyA)
+	left(env, "in B, not from A", c.OnlyB)
 }
 
 func (c *compared) table(everything bool) *cli.Table {

@@ -9,8 +9,6 @@ import (
 	"path/filepath"
 
 	"weightwarden/fingerprint"
-	"weightwarden/formats"
-	"weightwarden/formats/all"
 	"weightwarden/internal/api"
 	"weightwarden/internal/cli"
 )
@@ -54,10 +52,12 @@ that the model lives on. 'fpcheck registry add' takes it in place of the file.`,
 }
 
 func printFingerprint(ctx context.Context, env *cli.Env, c *common, path, output string) error {
-	f, err := c.fingerprint(ctx, env, path, true)
+	l, err := c.load(ctx, env, path)
 	if err != nil {
 		return err
 	}
+	defer l.close()
+	f := l.print
 	encoded := f.Encode()
 	if output != "" {
 		if err := writeWhole(output, encoded); err != nil {
@@ -105,32 +105,6 @@ func chunkCount(f *fingerprint.Fingerprint) int {
 		n += len(f.Pieces[i].Chunks)
 	}
 	return n
-}
-
-// fingerprint computes the fingerprint of the file at path, as for a registry.
-func (c *common) fingerprint(ctx context.Context, env *cli.Env, path string, digests bool) (*fingerprint.Fingerprint, error) {
-	key, err := c.key()
-	if err != nil {
-		return nil, err
-	}
-	src, err := openModel(path)
-	if err != nil {
-		return nil, atPath(path, err)
-	}
-	defer src.Close()
-	model, err := all.Decoders().Decode(ctx, src, formats.Limits{})
-	if err != nil && !errors.Is(err, formats.ErrNotRecognized) {
-		return nil, atPath(path, err)
-	}
-	progress := cli.NewProgress(env)
-	progress.Start(path, src.Size())
-	defer progress.Clear()
-	f, err := fingerprint.Compute(ctx, src, model, fingerprint.Options{Key: key, Register: true, Jobs: c.jobs,
-		FileDigests: digests, Progress: progress.Add})
-	if err != nil {
-		return nil, atPath(path, err)
-	}
-	return f, nil
 }
 
 // atPath puts the path in front of an error and keeps its hint.

@@ -110,10 +110,12 @@ func (a *adder) run(ctx context.Context, env *cli.Env, args []string) error {
 
 // add fingerprints one file and puts it with its set.
 func (a *adder) add(ctx context.Context, env *cli.Env, path string) error {
-	f, err := a.load(ctx, env, path)
+	l, err := a.load(ctx, env, path)
 	if err != nil {
 		return err
 	}
+	defer l.close()
+	f := l.print
 	e := index.Entry{Model: a.name, Version: a.version, Kind: a.kind, Artifact: filepath.Base(path), Fingerprint: f}
 	set := shardSet(path)
 	if set == "" {
@@ -159,39 +161,6 @@ func (a *adder) report(env *cli.Env, db *index.DB, path string) error {
 	}
 	return nil
 }
-
-// load computes the fingerprint of a file, or reads it where the file is one.
-func (c *common) load(ctx context.Context, env *cli.Env, path string) (*fingerprint.Fingerprint, error) {
-	src, err := openModel(path)
-	if err != nil {
-		return nil, atPath(path, err)
-	}
-	defer src.Close()
-	head := make([]byte, min(src.Size(), int64(len(fingerprintMagic))))
-	if _, err := src.ReadAt(head, 0); err != nil {
-		return nil, atPath(path, err)
-	}
-	if string(head) != fingerprintMagic {
-		return c.fingerprint(ctx, env, path, true)
-	}
-	if src.Size() > mostFingerprint {
-		return nil, atPath(path, fmt.Errorf("a fingerprint of %s is too large to be one", cli.Bytes(src.Size())))
-	}
-	b := make([]byte, src.Size())
-	if _, err := src.ReadAt(b, 0); err != nil {
-		return nil, atPath(path, err)
-	}
-	f, err := fingerprint.Decode(b)
-	if err != nil {
-		return nil, atPath(path, err)
-	}
-	return f, nil
-}
-
-const (
-	fingerprintMagic = "WWFP"  // docs/fingerprint-spec.md
-	mostFingerprint  = 2 << 30 // a model of 10 TB takes less
-)
 
 func registryListCommand() cli.Command {
 	return cli.Command{

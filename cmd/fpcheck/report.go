@@ -113,6 +113,37 @@ func (r *reporter) write() error {
 	return writeWhole(r.path, b.Bytes())
 }
 
+// page writes the comparison of two files as a page.
+func (c *compared) page(path string, a, b *loaded) error {
+	r := newReporter(path)
+	v := &api.Verdict{SchemaVersion: api.SchemaVersion, Path: c.B.Path, Size: c.B.Size, Format: c.B.Format, Verdict: c.Verdict,
+		Confidence: c.Confidence, PValue: c.PValue, Sentence: c.Sentence, Coverage: c.Coverage, BytesRead: b.print.BytesRead,
+		Evidence: c.Evidence, Findings: []api.Finding{}, Tensors: c.Tensors}
+	it := report.Item{Verdict: v, Original: original(a.print, a.path), Registered: tensorsOf(a.print),
+		Commands: []string{"fpcheck compare " + quoteShell(a.path) + " " + quoteShell(b.path)}}
+	if c.Deep != nil {
+		it.Commands[0] += " --deep"
+	}
+	v.Digests = digestsOf(b.print)
+	it.OriginalDigests = digestsOf(a.print)
+	if v.Verdict.IsHit() {
+		v.Model = a.path
+	}
+	r.doc.Items = append(r.doc.Items, it)
+	return r.write()
+}
+
+func digestsOf(f *fingerprint.Fingerprint) *api.Digests {
+	out := &api.Digests{}
+	if f.Digests != nil {
+		out.BLAKE3, out.SHA256 = f.Digests.BLAKE3.String(), f.Digests.SHA256.String()
+	}
+	if d := f.Content(); !d.IsZero() {
+		out.Content = d.String()
+	}
+	return out
+}
+
 // quoteShell quotes a word for a POSIX shell.
 func quoteShell(s string) string {
 	plain := strings.IndexFunc(s, func(r rune) bool {

@@ -26,7 +26,7 @@ type ModelDecoder interface {
 // Matcher is a registry: it compares a fingerprint with everything registered and
 // returns what matched, best first. *index.DB is one.
 type Matcher interface {
-	// m is what f was computed from, nil where there is no file at hand; parts that
+	// MatchFile matches f. m is what f was computed from, nil where there is no file at hand; parts that
 	// were fused, split or disguised are then looked for in it again.
 	MatchFile(ctx context.Context, f *fingerprint.Fingerprint, m *formats.Model, opt fingerprint.Options) ([]fingerprint.Match, error)
 	// Fingerprint returns the fingerprint of a registered artifact, or false.
@@ -96,12 +96,19 @@ func (j *Judge) Examine(ctx context.Context, src formats.Source, quick bool) (*S
 	return s, nil
 }
 
+// leanFrom is the size from which a file is first read lean, see
+// fingerprint.Options.
+const leanFrom = 64 << 20
+
 func (j *Judge) compute(ctx context.Context, s *Subject, src formats.Source, quick bool) error {
 	opt := fingerprint.Options{Key: j.Key, Jobs: j.Jobs, Progress: j.Progress, Quick: quick && s.Model != nil}
-	opt.Lean = !opt.Quick
+	// A part of the work is enough to see whether a large file matches at all; on a
+	// small one it saves nothing and might leave too little to see.
+	lean := s.Size >= leanFrom
+	opt.Lean = !opt.Quick && lean
 	f, err := fingerprint.Compute(ctx, src, s.Model, opt)
 	if err == nil && opt.Quick && !sketched(f) {
-		opt.Quick, opt.Lean = false, true // nothing to sample in it: only a full read can tell
+		opt.Quick, opt.Lean = false, lean // nothing to sample in it: only a full read can tell
 		f, err = fingerprint.Compute(ctx, src, s.Model, opt)
 	}
 	s.Fingerprint, s.Quick, s.lean = f, opt.Quick, opt.Lean
@@ -124,6 +131,9 @@ func (j *Judge) enrich(ctx context.Context, s *Subject, src formats.Source) erro
 // one found something.
 func (j *Judge) match(ctx context.Context, s *Subject, src formats.Source) ([]fingerprint.Match, error) {
 	opt := fingerprint.Options{Key: j.Key, Jobs: j.Jobs, Progress: j.Progress, Quick: s.Quick}
+	if s.Set {
+		return j.Matcher.MatchFile(ctx, s.Fingerprint, nil, opt) // the model is that of one part
+	}
 	matches, err := j.Matcher.MatchFile(ctx, s.Fingerprint, s.Model, opt)
 	if err != nil || len(matches) == 0 || !s.lean || src == nil {
 		return matches, err

@@ -45,7 +45,9 @@ type Item struct {
 	Registered []Tensor
 	// Original describes the registered artifact: its name, digest, size.
 	Original Original
-	Commands []string // that give the same verdict again
+	// OriginalDigests are of file A of a comparison; nil otherwise.
+	OriginalDigests *api.Digests
+	Commands        []string // that give the same verdict again
 }
 
 // Original is the registered artifact, or file A of a comparison.
