@@ -35,6 +35,7 @@ func openSource(ctx context.Context, f *os.File, path string, limit *rate.Limite
 	if err != nil {
 		return nil, nil, err
 	}
+	base.LeaveCache() // a scan must not push the files of the jobs of this machine out of memory
 	return &source{ctx: ctx, file: base, limit: limit, count: count}, base.Close, nil
 }
 

@@ -31,6 +31,8 @@ type File struct {
 	info fs.FileInfo
 	root *os.Root // nil: no siblings
 
+	neutral reader // set by LeaveCache, nil: read as usual
+
 	mu       sync.Mutex
 	siblings map[string]*File
 }
@@ -71,7 +73,12 @@ func New(f *os.File, root *os.Root) (*File, error) {
 func (f *File) Size() int64 { return f.info.Size() }
 
 // ReadAt implements io.ReaderAt.
-func (f *File) ReadAt(p []byte, off int64) (int, error) { return f.f.ReadAt(p, off) }
+func (f *File) ReadAt(p []byte, off int64) (int, error) {
+	if f.neutral != nil && off >= 0 {
+		return f.neutral.readAt(p, off)
+	}
+	return f.f.ReadAt(p, off)
+}
 
 // Info returns what the file system said about the file when it was opened.
 func (f *File) Info() fs.FileInfo { return f.info }
@@ -104,6 +111,9 @@ func (f *File) OpenSibling(name string) (formats.Source, error) {
 	}
 	if f.siblings == nil {
 		f.siblings = make(map[string]*File)
+	}
+	if f.neutral != nil {
+		s.LeaveCache()
 	}
 	f.siblings[name] = s
 	return s, nil
