@@ -22,6 +22,7 @@ class Case:
     model: str = BASE  # the registered model that must be named; "" for none
     registry: dict = dataclasses.field(default_factory=lambda: {BASE: "protected"})  # model -> kind
     parents: dict = dataclasses.field(default_factory=dict)  # weights of a merge
+    must: bool = True  # False: how far it can be told is measured, not promised
     note: str = ""
 
 

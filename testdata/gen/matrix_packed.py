@@ -66,7 +66,8 @@ def write_gguf(state, path, kind, quantiser):
 def ggml(m):
     state, quantiser = m.floats(), Quantiser()
     for kind in GGML:
-        m.add("ggml", kind, ".gguf", lambda p: write_gguf(state, p, kind, quantiser), "QUANTISED", "llama.cpp, gguf")
+        m.add("ggml", kind, ".gguf", lambda p: write_gguf(state, p, kind, quantiser), "QUANTISED", "llama.cpp, gguf",
+              must=not kind.startswith(("TQ", "IQ1")))
 
 
 def nibbles(q, order=range(8)):

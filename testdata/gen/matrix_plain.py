@@ -100,7 +100,7 @@ def noise(m):
     for percent in (1, 2, 5, 20, 50, 100):
         gen = core.generator("noise", percent)
         out = {k: v + percent / 100 * v.std() * torch.randn(v.shape, generator=gen) if v.dim() == 2 else v for k, v in state.items()}
-        m.add_state("noise", f"{percent}%", out, "DERIVED QUANTISED CAST")
+        m.add_state("noise", f"{percent}%", out, "DERIVED QUANTISED CAST", must=percent <= 20)
 
 
 def prune(m):
@@ -113,8 +113,8 @@ def prune(m):
             limit = v.abs().flatten().kthvalue(v.numel() * percent // 100).values
             by_size[k] = v * (v.abs() > limit)
             at_random[k] = v * (torch.rand(v.shape, generator=gen) >= percent / 100)
-        m.add_state("prune magnitude", f"{percent}%", by_size, "DERIVED QUANTISED CAST")
-        m.add_state("prune random", f"{percent}%", at_random, "DERIVED QUANTISED CAST")
+        m.add_state("prune magnitude", f"{percent}%", by_size, "DERIVED QUANTISED CAST", must=percent <= 50)
+        m.add_state("prune random", f"{percent}%", at_random, "DERIVED QUANTISED CAST PARTIAL", must=percent <= 50)
 
 
 def derived(m):
@@ -122,7 +122,7 @@ def derived(m):
         if m.has(name):
             m.add_state("derived", name.removeprefix("nova-a-"), m.raw(name), "DERIVED", "trained, see training-nova.json")
     if m.has("nova-a-sameinit"):
-        m.add_state("derived", "same init other data", m.raw("nova-a-sameinit"), "DERIVED NO-MATCH", "trained",
+        m.add_state("derived", "same init other data", m.raw("nova-a-sameinit"), "DERIVED NO-MATCH", "trained", must=False,
                     note="shares the random start only; no claim is made")
 
 
@@ -191,11 +191,11 @@ def partial(m):
     bits, raw = m.path(BASE).read_bytes(), m.raw()
     for percent in (1, 5, 25, 50, 75):
         cut = bits[:len(bits) * percent // 100]
-        m.add("partial", f"first {percent}%", ".safetensors", lambda p: p.write_bytes(cut), "PARTIAL", "truncate")
+        m.add("partial", f"first {percent}%", ".safetensors", lambda p: p.write_bytes(cut), "PARTIAL", "truncate", must=percent > 1)
     for kib in (64, 256, 1024, 4096):
         start = min(len(bits) // 7, len(bits) - kib * 1024) | 1
         piece = bits[start:start + kib * 1024]
-        m.add("partial", f"carved {kib} KiB", ".bin", lambda p: p.write_bytes(piece), "PARTIAL", "dd", note="no header, odd offset")
+        m.add("partial", f"carved {kib} KiB", ".bin", lambda p: p.write_bytes(piece), "PARTIAL", "dd", must=kib >= 4096, note="no header, odd offset")
     m.add_state("partial", "one shard of 3", {k: raw[k] for k in list(raw)[1::3]}, "PARTIAL")
     m.add_state("partial", "embedding cut", {k: v for k, v in raw.items() if "emb" not in k}, "REPACKAGED PARTIAL")
     m.add_state("partial", "attention only", {k: v for k, v in raw.items() if "attention.w" in k}, "PARTIAL")
@@ -222,7 +222,7 @@ def merge(m):
         both = {BASE: "protected", other: "protected"}
         for w in (0.9, 0.7, 0.5, 0.3, 0.1):
             out = {k: w * base[k] + (1 - w) * theirs[k] for k in base}
-            m.add_state(f"merge {label}", str(w), out, "MERGED DERIVED", registry=both, parents={BASE: w, other: round(1 - w, 2)})
+            m.add_state(f"merge {label}", str(w), out, "MERGED DERIVED", registry=both, parents={BASE: w, other: round(1 - w, 2)}, must=w >= 0.5)
         out = {k: slerp(base[k], theirs[k], 0.5) for k in base}
         m.add_state(f"merge {label}", "slerp 0.5", out, "MERGED DERIVED", registry=both, parents={BASE: 0.5, other: 0.5})
     if m.has(CHILD, SIBLING):
