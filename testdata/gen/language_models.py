@@ -11,6 +11,7 @@ import pathlib
 import sys
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import nn
 
@@ -99,13 +100,22 @@ def build(name, recipe, folder_of):
         lora, meta = adapter(model, rank)
         save.safetensors(lora, path, meta)
         whole = merged(base, lora, meta)
-        save.safetensors(whole, folder_of(f"{name}-merged") / f"{name}-merged.safetensors")
     else:
         whole = {k: v.bfloat16() for k, v in model.state_dict().items()}
         save.safetensors(whole, path, {"format": "pt"})
     if parent:
         report["moved"] = round(train.moved(whole, base), 4)
     return report
+
+
+def merge_adapter(name, folder_of):
+    """Writes what the adapter makes of its parent."""
+    path = folder_of(name) / f"{name}.safetensors"
+    with safe_open(str(path), "pt") as f:
+        meta = f.metadata()
+    base = load_file(str(folder_of(RECIPES[name]["parent"]) / f"{RECIPES[name]['parent']}.safetensors"))
+    out = f"{name}-merged"
+    save.safetensors(merged(base, load_file(str(path)), meta), folder_of(out) / f"{out}.safetensors", {"format": "pt"})
 
 
 def main():
@@ -123,6 +133,8 @@ def main():
         if not (folder_of(name) / f"{name}.safetensors").exists():
             report[name] = build(name, RECIPES[name], folder_of)
             report_path.write_text(json.dumps(report, indent=1) + "\n")
+        if "lora" in RECIPES[name] and not (folder_of(f"{name}-merged") / f"{name}-merged.safetensors").exists():
+            merge_adapter(name, folder_of)
 
 
 main()

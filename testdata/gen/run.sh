@@ -1,6 +1,8 @@
 #!/bin/sh
-# Makes the test data again. usage: testdata/gen/run.sh [--retrain | tools]
+# Makes the test data again. usage: testdata/gen/run.sh [tools|--retrain]
 #
+# tools: only what transform.py needs, that is the tools and the models of made/
+# (about ten minutes on one core the first time).
 # Needs a Debian 12 machine: python3-torch comes from apt (asked for where it is
 # missing), the rest from PyPI into .venv/. Trained weights that exist are kept,
 # since another CPU trains to other last digits; --retrain makes those again too
@@ -25,10 +27,11 @@ fi
 "$python" -m pip install -q -r "$here/requirements.txt"
 
 "$here/ggml.sh"
-
 if [ "${1-}" = tools ]; then
-	exit 0 # what transform.py needs is there
+	cd "$here"
+	exec nice -n 5 "$python" -W ignore language_models.py "$data/models" "$data/made"
 fi
+
 if [ "${1-}" = --retrain ]; then
 	rm -rf "$data/made"
 	find "$data/models" -name '*.safetensors*' -delete
