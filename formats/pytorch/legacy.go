@@ -22,6 +22,9 @@ func decodePickles(ctx context.Context, src formats.Source, limits formats.Limit
 	if err != nil {
 		return nil, err
 	}
+	if first.Broken != nil && first.Opcodes < 4 && len(first.Globals) == 0 {
+		return nil, first.Broken // nothing that only a pickle has
+	}
 	m := &formats.Model{Format: id, Variant: variantPickle}
 	w := newWalker(ctx, m, limits)
 	w.src = src

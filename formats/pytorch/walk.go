@@ -172,13 +172,13 @@ func (w *walker) visit(v pickle.Value, at *trail) {
 }
 
 func (w *walker) sequence(s *pickle.Seq, at *trail) {
-	if s.Kind == pickle.Broken && len(s.Items) == 1 {
-		w.push([]task{{s.Items[0], at}})
-		return
-	}
 	tasks := make([]task, 0, len(s.Items))
 	for i, v := range s.Items {
-		if holds(v) {
+		switch {
+		case !holds(v):
+		case s.Kind == pickle.Broken && len(tasks) == 0: // most likely what would have been returned
+			tasks = append(tasks, task{v, at})
+		default:
 			tasks = append(tasks, task{v, at.child(strconv.Itoa(i))})
 		}
 	}

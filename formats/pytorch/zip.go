@@ -145,7 +145,7 @@ func (z *zipFile) pickle(ctx context.Context, i int, names map[int64]string) err
 	} else if name := names[0]; name != "" {
 		root = root.child(name)
 	}
-	if base := strings.TrimSuffix(path.Base(e.Name), ".pkl"); base != "data" {
+	if base := strings.TrimSuffix(path.Base(strings.ReplaceAll(e.Name, "\\", "/")), ".pkl"); base != "data" {
 		root = root.child(base)
 	}
 	return z.w.pickle(res, root)

@@ -103,9 +103,12 @@ func TestWhatCannotBeUnpackedIsSaid(t *testing.T) {
 }
 
 func TestDamage(t *testing.T) {
-	for _, name := range []string{"LZMA2.7z", "plainheader.7z", "Copy.7z"} {
+	for _, name := range []string{"LZMA2.7z", "plainheader.7z"} {
 		data := read(t, name)
 		for i := range data {
+			if i > 60 && i < len(data)-220 { // packed data; the headers are at both ends
+				continue
+			}
 			for _, b := range []byte{0, 0xff, data[i] ^ 1} {
 				damaged := bytes.Clone(data)
 				damaged[i] = b
