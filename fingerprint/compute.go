@@ -326,15 +326,24 @@ func (w *worker) count(n int64) {
 }
 
 // lean reports whether the work is to be done on a part of the bytes read.
-func (c *computer) lean() bool { return c.opt.Lean && !c.opt.Register }
+func (c *computer) lean() bool { return c.opt.Lean && !c.opt.Register && c.out.Size >= leanFloor }
 
-// leanOneIn is how many tensors there are for each that Lean sketches in full,
-// columns and rows of largest norm included. Transformer blocks have 7, 9 or 12
-// tensors, so that in time every kind has its turn.
-const leanOneIn = 8
+// leanFloor is the size from which less than the whole work is worth it.
+const leanFloor = 64 << 20
+
+// leanOneIn is how many tensors there are at most for each that Lean sketches in
+// full, columns and rows of largest norm included, and leanLeast how many it does
+// at least. Transformer blocks have 7, 9 or 12 tensors, so that in time every kind
+// has its turn.
+const (
+	leanOneIn = 8
+	leanLeast = 4
+)
 
 // whole reports whether every row of a view is sketched.
-func (c *computer) whole(view int) bool { return !c.lean() || view%leanOneIn == 0 }
+func (c *computer) whole(view int) bool {
+	return !c.lean() || view%max(1, min(leanOneIn, len(c.views)/leanLeast)) == 0
+}
 
 func (w *worker) do(j job) {
 	if j.piece < 0 {
