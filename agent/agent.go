@@ -60,7 +60,8 @@ type Agent struct {
 	board    *health.Board
 	gaps     *health.Gaps
 	gapBox   *gapBox
-	watcher  watch.Watcher
+	watchMu  sync.Mutex
+	watcher  watch.Watcher // through currentWatcher
 	scanner  *scan.Scanner
 	procs    *processes
 	places   destination.Classifier
@@ -170,7 +171,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	a.procs = newProcesses(ctx, a.cfg, a.deps.Log)
 	a.scanner = scan.New(ctx, a.scanDeps(), a.scanOptions())
 	var err error
-	if a.watcher, err = openWatcher(a.cfg, a.filter, a.deps.Log); err != nil {
+	if a.watcher, err = a.openWatcher(); err != nil {
 		return err
 	}
 	a.blindWindow()
@@ -182,7 +183,8 @@ func (a *Agent) Run(ctx context.Context) error {
 			f(ctx)
 		}()
 	}
-	start(a.pump)
+	start(func(ctx context.Context) { a.pump(ctx, a.currentWatcher()) })
+	start(a.keepCanary)
 	start(a.noteGaps)
 	start(a.sweeper)
 	start(a.clock)
@@ -197,7 +199,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	}
 	a.deps.Log.Info("watching", "places", a.watchSummary(), "enrolled", a.id != nil)
 	<-ctx.Done()
-	a.watcher.Close()
+	a.currentWatcher().Close()
 	wg.Wait()
 	a.scanner.Wait()
 	a.saveAlive()
@@ -249,17 +251,20 @@ func (a *Agent) trouble(code string) func(error) {
 	}
 }
 
-// pump moves events into the scanner.
-func (a *Agent) pump(ctx context.Context) {
-	events, gaps := a.watcher.Events(), a.watcher.Gaps()
+// pump moves events into the scanner, until the watcher ends.
+func (a *Agent) pump(ctx context.Context, w watch.Watcher) {
+	events, gaps := w.Events(), w.Gaps()
 	for events != nil || gaps != nil {
 		select {
 		case ev, ok := <-events:
-			if !ok {
+			switch {
+			case !ok:
 				events = nil
-				continue
+			case ev.Folder:
+				a.folderMoved(ev)
+			default:
+				a.scanner.Submit(ev)
 			}
-			a.scanner.Submit(ev)
 		case g, ok := <-gaps:
 			if !ok {
 				gaps = nil
@@ -269,6 +274,50 @@ func (a *Agent) pump(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
+	}
+}
+
+// folderMoved looks again at the copies known below a folder that has another
+// name now.
+func (a *Agent) folderMoved(ev watch.Event) {
+	var moved []watch.Event
+	err := a.store.Each(func(_ state.Key, e state.Entry) {
+		if e.Seq > 0 && ev.OldPath != "" && watch.Within(e.Path, ev.OldPath) {
+			moved = append(moved, watch.Event{Op: watch.Rename, Path: ev.Path + e.Path[len(ev.OldPath):], OldPath: e.Path, PID: ev.PID, At: ev.At})
+		}
+	})
+	if err != nil {
+		a.deps.Log.Error("state", "error", err)
+	}
+	for _, m := range moved {
+		a.scanner.Submit(m)
+	}
+}
+
+func (a *Agent) currentWatcher() watch.Watcher {
+	a.watchMu.Lock()
+	defer a.watchMu.Unlock()
+	return a.watcher
+}
+
+// rebuildWatcher replaces a watcher that went blind, and has everything since
+// swept.
+func (a *Agent) rebuildWatcher(ctx context.Context, blind time.Duration) {
+	next, err := a.openWatcher()
+	if err != nil {
+		a.deps.Log.Error("watch", "error", err)
+		return
+	}
+	a.watchMu.Lock()
+	old := a.watcher
+	a.watcher = next
+	a.watchMu.Unlock()
+	go a.pump(ctx, next)
+	if err := old.Close(); err != nil {
+		a.deps.Log.Warn("the old watcher", "error", err)
+	}
+	for _, root := range a.cfg.Watch.Paths {
+		a.gapBox.put(watch.Gap{Path: root, From: time.Now().Add(-2 * blind), Cause: "blind", Text: "the watcher was silent"})
 	}
 }
 

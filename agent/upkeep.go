@@ -151,7 +151,7 @@ func newTimer(d time.Duration) <-chan time.Time {
 // polled lists the places whose events cannot be trusted.
 func (a *Agent) polled() []string {
 	var out []string
-	for _, w := range a.watcher.Status() {
+	for _, w := range a.currentWatcher().Status() {
 		if w.Tier == watch.TierSweep || w.State != "ok" {
 			out = append(out, w.Path)
 		}
@@ -206,7 +206,7 @@ func (a *Agent) serveLocal(ctx context.Context) {
 
 func (a *Agent) heartbeat() api.Heartbeat {
 	h := api.Heartbeat{Epoch: a.spool.Epoch(), SentAt: time.Now().UTC(), Started: a.started, Version: a.deps.Version,
-		Host: a.host, Watches: a.watcher.Status(), Spool: a.spool.Info(), Gaps: a.gaps.List(), Health: a.board.List(),
+		Host: a.host, Watches: a.currentWatcher().Status(), Spool: a.spool.Info(), Gaps: a.gaps.List(), Health: a.board.List(),
 		FilesSeen: a.scanner.Count.Events.Load(), BytesRead: a.scanner.Count.Bytes.Load()}
 	if l := a.registry.Load(); l != nil && a.cfg.Registry == "" {
 		h.Snapshot = l.Epoch
@@ -272,7 +272,7 @@ func (a *Agent) status() localapi.Status {
 	c := &a.scanner.Count
 	s := localapi.Status{
 		SchemaVersion: api.SchemaVersion, State: "ok", Version: a.deps.Version, PID: os.Getpid(), Started: a.started,
-		Watches: a.watcher.Status(), Processes: a.procs.describe(),
+		Watches: a.currentWatcher().Status(), Processes: a.procs.describe(),
 		Spool: localapi.Spool{SpoolInfo: a.spool.Info(), Epoch: a.spool.Epoch(), Acked: a.spool.Acked()},
 		Files: localapi.Files{Events: c.Events.Load(), Gated: c.Gated.Load(), Judged: c.Judged.Load(), Unchanged: c.Unchanged.Load(),
 			Hits: c.Hits.Load(), Unreadable: c.Unreadable.Load(), Shed: c.Shed.Load(), Reread: c.Reread.Load(), Bytes: c.Bytes.Load()},
@@ -320,7 +320,7 @@ func overall(s localapi.Status) string {
 
 func (a *Agent) watchSummary() string {
 	var parts []string
-	for _, w := range a.watcher.Status() {
+	for _, w := range a.currentWatcher().Status() {
 		parts = append(parts, fmt.Sprintf("%s (%s, %s)", w.Path, w.Tier, w.State))
 	}
 	sort.Strings(parts)

@@ -155,8 +155,10 @@ func (s *Scanner) judge(ctx context.Context, it *item, reg Registry, quick bool)
 	verdict.Path = path
 	s.knownFile(&out)
 	if verdict.Verdict.IsHit() {
-		written := time.Unix(0, after.Stamp.Mtime)
-		out.Process, out.ProcessNote = s.deps.Who.Who(after.ID, path, it.ev.PID, written)
+		out.Process, out.ProcessNote = it.process, it.note
+		if it.process == nil {
+			out.Process, out.ProcessNote = s.deps.Who.Who(after.ID, path, it.ev.PID, it.ev.At)
+		}
 	}
 	return out, false, nil
 }

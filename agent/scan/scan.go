@@ -127,6 +127,8 @@ type item struct {
 	active   bool
 	sweep    bool
 	previous *state.Entry
+	process  *api.Process // named when it settled; a judge may take longer than a process is remembered
+	note     string
 	also     []string // further names that events gave the same inode
 }
 
@@ -221,7 +223,7 @@ func merge(old, next *item) {
 		next.file.Close()
 	}
 	if next.ev.PID != 0 && (next.ev.Op == watch.Write || old.ev.PID == 0) {
-		old.ev.PID = next.ev.PID
+		old.ev.PID, old.ev.At = next.ev.PID, next.ev.At
 	}
 	// A file that was made and then written, moved or linked keeps what tells most.
 	if rank(next.ev.Op) > rank(old.ev.Op) {

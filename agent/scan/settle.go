@@ -84,6 +84,7 @@ func (s *Scanner) look(it *item, now time.Time) time.Duration {
 	changed := info.Stamp != it.info.Stamp
 	it.info = info
 	if s.settled(it, changed, now) {
+		it.process, it.note = s.deps.Who.Who(info.ID, it.ev.Path, it.ev.PID, it.ev.At)
 		s.ready(it)
 		return 0
 	}

@@ -43,6 +43,7 @@ type Event struct {
 	File    *os.File // the file itself where the kernel handed it over, else nil
 	PID     int      // who did it, 0: the source does not say
 	Closed  bool     // the source says that a writer has closed the file
+	Folder  bool     // Path is a folder that was renamed, with all that is in it
 	At      time.Time
 }
 
