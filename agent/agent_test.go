@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -86,6 +87,14 @@ func start(t *testing.T, cfg config.Config) (out *output, stop func()) {
 	return out, stop
 }
 
+// tiers are the sources of events that this machine has.
+func tiers() []string {
+	if runtime.GOOS == "linux" && os.Geteuid() == 0 {
+		return []string{"fsnotify", "fanotify"}
+	}
+	return []string{"fsnotify"}
+}
+
 func writeFile(t *testing.T, path string, b []byte) {
 	t.Helper()
 	if err := os.WriteFile(path, b, 0o644); err != nil {
@@ -100,8 +109,15 @@ func localRegistry(t *testing.T, cfg *config.Config, contents ...[]byte) {
 }
 
 func TestHitLines(t *testing.T) {
+	for _, tier := range tiers() {
+		t.Run(tier, func(t *testing.T) { hitLines(t, tier) })
+	}
+}
+
+func hitLines(t *testing.T, tier string) {
 	watched := t.TempDir()
 	cfg := testConfig(t.TempDir(), watched)
+	cfg.Watch.Tier = tier
 	secret, other := content(5000, 1), content(5000, 2)
 	localRegistry(t, &cfg, secret)
 	out, _ := start(t, cfg)
@@ -139,8 +155,15 @@ func TestHitLines(t *testing.T) {
 
 // TestSlowWriter: a file is judged when its writer is done, not before.
 func TestSlowWriter(t *testing.T) {
+	for _, tier := range tiers() {
+		t.Run(tier, func(t *testing.T) { slowWriter(t, tier) })
+	}
+}
+
+func slowWriter(t *testing.T, tier string) {
 	watched := t.TempDir()
 	cfg := testConfig(t.TempDir(), watched)
+	cfg.Watch.Tier = tier
 	secret := content(50000, 1)
 	localRegistry(t, &cfg, secret)
 	out, _ := start(t, cfg)

@@ -72,13 +72,18 @@ func (s *Scanner) links(ctx context.Context, it *item, out Outcome) {
 	if !out.Verdict.Verdict.IsHit() || out.Info.Links < 2 {
 		return
 	}
-	for _, name := range append(it.also, it.ev.Path) {
-		if name == out.Path || !sameFile(name, out.Info) {
+	told := map[string]bool{out.Path: true}
+	for _, ev := range append(it.also, it.ev) {
+		if told[ev.Path] || !sameFile(ev.Path, out.Info) {
 			continue
 		}
+		told[ev.Path] = true
 		link, verdict := out, *out.Verdict
-		verdict.Path = name
-		link.Verdict, link.Op, link.OldPath, link.Path = &verdict, watch.Link, out.Path, name
+		verdict.Path = ev.Path
+		link.Verdict, link.Op, link.OldPath, link.Path = &verdict, watch.Link, out.Path, ev.Path
+		if ev.PID != 0 {
+			link.Process, link.ProcessNote = s.deps.Who.Who(it.info.ID, ev.Path, ev.PID, ev.At)
+		}
 		if e, ok := s.deps.Store.Get(it.info.Key); ok {
 			link.Previous = &e
 		}

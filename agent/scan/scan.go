@@ -4,7 +4,6 @@ import (
 	"context"
 	"os"
 	"path/filepath"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -129,7 +128,7 @@ type item struct {
 	previous *state.Entry
 	process  *api.Process // named when it settled; a judge may take longer than a process is remembered
 	note     string
-	also     []string // further names that events gave the same inode
+	also     []watch.Event // earlier events of the same inode under other names
 }
 
 // New starts a Scanner that ends with ctx; Wait waits for its end.
@@ -232,8 +231,8 @@ func merge(old, next *item) {
 	if next.ev.OldPath != "" {
 		old.ev.OldPath = next.ev.OldPath
 	}
-	if old.ev.Path != next.ev.Path && len(old.also) < maxNames && !slices.Contains(old.also, old.ev.Path) {
-		old.also = append(old.also, old.ev.Path)
+	if old.ev.Path != next.ev.Path && len(old.also) < maxNames {
+		old.also = append(old.also, old.ev, next.ev)
 	}
 	old.ev.Path, old.ev.Closed = next.ev.Path, old.ev.Closed || next.ev.Closed
 	old.info, old.due = next.info, next.due

@@ -341,14 +341,8 @@ func (k *Kernel) readContent() {
 			}
 		}
 		var st unix.Stat_t
-		if err := unix.Fstat(fd, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFREG || ev.PID == k.self || st.Size < k.opts.MinSize {
-			if ev.PID == k.self && st.Ino == k.canary.Load() {
-				k.canary.Store(0)
-				select {
-				case k.sung <- struct{}{}:
-				default:
-				}
-			}
+		err := unix.Fstat(fd, &st)
+		if k.isCanary(ev, &st) || err != nil || st.Mode&unix.S_IFMT != unix.S_IFREG || st.Size < k.opts.MinSize {
 			unix.Close(fd)
 			return
 		}
@@ -359,6 +353,18 @@ func (k *Kernel) readContent() {
 		}
 		k.send(Event{Op: Write, Path: path, File: os.NewFile(uintptr(fd), path), PID: int(ev.PID), Closed: true, At: time.Now()})
 	})
+}
+
+func (k *Kernel) isCanary(ev fanotify.Event, st *unix.Stat_t) bool {
+	if ev.PID != k.self || st.Ino == 0 || st.Ino != k.canary.Load() {
+		return false
+	}
+	k.canary.Store(0)
+	select {
+	case k.sung <- struct{}{}:
+	default:
+	}
+	return true
 }
 
 func (k *Kernel) inScope(path string) bool {

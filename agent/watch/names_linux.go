@@ -28,7 +28,7 @@ func (k *Kernel) readNames() {
 		k.mu.Lock()
 		m := k.byFS[place.Dir.FS]
 		k.mu.Unlock()
-		if m == nil || ev.PID == k.self {
+		if m == nil {
 			return
 		}
 		if ev.Mask&unix.FAN_ONDIR != 0 {
