@@ -16,6 +16,7 @@ import (
 const (
 	MaxBatch    = 1000
 	maxString   = 64 << 10
+	maxName     = 255 // host, user, model
 	maxArgs     = 64
 	maxChain    = 16
 	maxEvidence = 256
@@ -58,6 +59,12 @@ func Clean(h *api.Hit) {
 		&h.Destination.Vendor, &h.Destination.Product, &h.Destination.Serial, &h.Destination.Detail, &h.PreviousPath, &h.FileID, &h.Action} {
 		clean(s)
 	}
+	cleanVerdict(&h.Verdict)
+	// These are searched and grouped by: longer ones are no names.
+	for _, s := range []*string{&h.Host.Name, &h.User.Name, &h.Verdict.Model, &h.Verdict.ModelVersion, &h.Verdict.Kind} {
+		cutTo(s, maxName)
+	}
+	cutTo(&h.Destination.Class, 32)
 	if h.Destination.Class == "" {
 		h.Destination.Class = "unknown"
 	}
@@ -69,7 +76,6 @@ func Clean(h *api.Hit) {
 			h.Process.Ancestors[i].Ancestors = nil
 		}
 	}
-	cleanVerdict(&h.Verdict)
 }
 
 func cleanVerdict(v *api.Verdict) {
@@ -109,6 +115,12 @@ func cleanProcess(p *api.Process) {
 	p.Args = p.Args[:min(len(p.Args), maxArgs)]
 	for i := range p.Args {
 		clean(&p.Args[i])
+	}
+}
+
+func cutTo(s *string, n int) {
+	if len(*s) > n {
+		*s = strings.ToValidUTF8((*s)[:n], "")
 	}
 }
 

@@ -67,7 +67,7 @@ func dedupKey(agent string, h *api.Hit) string {
 
 func (t *Tx) joinAlert(ctx context.Context, agent, hit, process string, h *api.Hit, severity int) (string, error) {
 	now, key, v := micros(t.s.now()), dedupKey(agent, h), &h.Verdict
-	if _, err := t.exec(ctx, "UPDATE alert SET open_key = NULL WHERE open_key = ? AND first_seen < ?", key, now-AlertWindow.Microseconds()); err != nil {
+	if _, err := t.exec(ctx, "UPDATE alert SET open_key = NULL WHERE open_key = ? AND first_seen < ?", textKey(key), now-AlertWindow.Microseconds()); err != nil {
 		return "", err
 	}
 	var id string
@@ -77,7 +77,7 @@ func (t *Tx) joinAlert(ctx context.Context, agent, hit, process string, h *api.H
 		process = excluded.process, verdict = CASE WHEN excluded.coverage > alert.coverage THEN excluded.verdict ELSE alert.verdict END,
 		severity = CASE WHEN excluded.severity < alert.severity THEN excluded.severity ELSE alert.severity END,
 		coverage = CASE WHEN excluded.coverage > alert.coverage THEN excluded.coverage ELSE alert.coverage END RETURNING id`,
-		NewID(), key, key, AlertOpen, severity, v.Model, v.ModelVersion, v.Kind, agent, h.Host.Name, h.User.Name, h.Destination.Class, string(v.Verdict),
+		NewID(), textKey(key), key, AlertOpen, severity, v.Model, v.ModelVersion, v.Kind, agent, h.Host.Name, h.User.Name, h.Destination.Class, string(v.Verdict),
 		v.Coverage.Bytes, v.Path, process, hit, hit, now, now).Scan(&id)
 	return id, err
 }
@@ -192,7 +192,6 @@ func (s *Store) ChangeAlert(ctx context.Context, by Actor, id string, c AlertCha
 		if a.State != AlertOpen && a.Acknowledged.IsZero() {
 			a.Acknowledged = s.now()
 		}
-		openKey := sql.NullString{String: a.DedupKey, Valid: false}
 		if a.State == AlertClosed {
 			a.Closed = s.now()
 		} else {
@@ -201,7 +200,7 @@ func (s *Store) ChangeAlert(ctx context.Context, by Actor, id string, c AlertCha
 		q := "UPDATE alert SET state = ?, severity = ?, owner = ?, resolution = ?, note = ?, case_id = ?, acknowledged = ?, closed = ?"
 		args := []any{a.State, a.Severity, a.Owner, a.Resolution, a.Note, a.CaseID, micros(a.Acknowledged), micros(a.Closed)}
 		if a.State == AlertClosed {
-			q, args = q+", open_key = ?", append(args, openKey)
+			q += ", open_key = NULL"
 		}
 		if _, err := tx.exec(ctx, q+" WHERE id = ?", append(args, id)...); err != nil {
 			return err

@@ -2,7 +2,9 @@ package store
 
 import (
 	"context"
+	"crypto/sha256"
 	"database/sql"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"path"
@@ -74,7 +76,8 @@ func (t *Tx) addHit(ctx context.Context, agent string, h *api.Hit, body []byte, 
 	n, err := t.exec(ctx, `INSERT INTO hit (id, agent, epoch, seq, received, observed, event, verdict, model, version, kind, host, user_name, process, path,
 		file_name, dest_class, size, coverage, content, alert_id, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', ?)
 		ON CONFLICT (agent, epoch, seq) DO NOTHING`, id, agent, h.Epoch, int64(h.Seq), micros(t.s.now()), micros(h.ObservedAt), h.Event, string(v.Verdict),
-		v.Model, v.ModelVersion, v.Kind, h.Host.Name, h.User.Name, process, v.Path, fileName(v.Path), h.Destination.Class, v.Size, v.Coverage.Bytes, content, body)
+		v.Model, v.ModelVersion, v.Kind, h.Host.Name, h.User.Name, process, v.Path, fileName(v.Path), h.Destination.Class, v.Size, v.Coverage.Bytes,
+		cut(content, 128), body)
 	if err != nil || n == 0 {
 		return false, err
 	}
@@ -102,18 +105,32 @@ func (t *Tx) addHit(ctx context.Context, agent string, h *api.Hit, body []byte, 
 	return true, err
 }
 
-// fileName is the last part of a path of any system.
+// fileName is the last part of a path of any system, short enough for an index.
 func fileName(p string) string {
-	return path.Base(strings.ReplaceAll(p, `\`, "/"))
+	return cut(path.Base(strings.ReplaceAll(p, `\`, "/")), 512)
+}
+
+// cut shortens text to at most n bytes of whole runes.
+func cut(text string, n int) string {
+	if len(text) <= n {
+		return text
+	}
+	return strings.ToValidUTF8(text[:n], "")
+}
+
+// textKey stands for a text of any length in a unique index.
+func textKey(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(sum[:])
 }
 
 func (t *Tx) putCopy(ctx context.Context, agent, hit string, h *api.Hit, auth string) error {
 	now := micros(t.s.now())
 	v := &h.Verdict
-	_, err := t.exec(ctx, `INSERT INTO copy (agent, path, host, model, version, verdict, dest_class, size, user_name, first_seen, last_seen, last_hit, authorised)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (agent, path) DO UPDATE SET host = excluded.host, model = excluded.model,
+	_, err := t.exec(ctx, `INSERT INTO copy (agent, path_key, path, host, model, version, verdict, dest_class, size, user_name, first_seen, last_seen, last_hit, authorised)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (agent, path_key) DO UPDATE SET host = excluded.host, model = excluded.model,
 		version = excluded.version, verdict = excluded.verdict, dest_class = excluded.dest_class, size = excluded.size, user_name = excluded.user_name,
-		last_seen = excluded.last_seen, last_hit = excluded.last_hit, authorised = excluded.authorised`, agent, v.Path, h.Host.Name, v.Model, v.ModelVersion,
+		last_seen = excluded.last_seen, last_hit = excluded.last_hit, authorised = excluded.authorised`, agent, textKey(v.Path), v.Path, h.Host.Name, v.Model, v.ModelVersion,
 		string(v.Verdict), h.Destination.Class, v.Size, h.User.Name, now, now, hit, auth)
 	return err
 }

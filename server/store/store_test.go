@@ -3,6 +3,7 @@ package store_test
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -37,6 +38,8 @@ func TestStore(t *testing.T) {
 		{Name: "Registry", Run: testRegistry},
 		{Name: "SnapshotBlobs", Run: testSnapshotBlobs},
 		{Name: "HitsBecomeAlertsOnce", Run: testHitsBecomeAlertsOnce},
+		{Name: "LongText", Run: testLongText},
+		{Name: "Fleet", Run: testFleet},
 		{Name: "AuthorisedCopiesMakeNoAlert", Run: testAuthorisedCopiesMakeNoAlert},
 		{Name: "AuditTreeCoversEveryChange", Run: testAuditTreeCoversEveryChange},
 		{Name: "FailedJobsDoNotHarmOthers", Run: testFailedJobsDoNotHarmOthers},
@@ -315,5 +318,49 @@ func testFailedJobsDoNotHarmOthers(t *testing.T, s *store.Store) {
 	wg.Wait()
 	if models, err := s.Models(ctx, "", 100); err != nil || len(models) != 60 {
 		t.Errorf("%d models, %v", len(models), err)
+	}
+}
+
+// Paths of any length are kept; PostgreSQL's indexes hold 2.7 kB.
+func testLongText(t *testing.T, s *store.Store) {
+	ctx := t.Context()
+	for seq := uint64(1); seq <= 2; seq++ {
+		h := hit(seq)
+		var long strings.Builder
+		for i := range 8000 {
+			fmt.Fprintf(&long, "/%x", i*i+int(seq))
+		}
+		h.Verdict.Path = long.String()
+		if n, err := s.AddHits(ctx, "a1", []api.Hit{h}, always(1)); err != nil || n != 1 {
+			t.Fatal(n, err)
+		}
+	}
+	if copies, err := s.Copies(ctx, "", 10); err != nil || len(copies) != 2 {
+		t.Errorf("%d copies, %v", len(copies), err)
+	}
+}
+
+func testFleet(t *testing.T, s *store.Store) {
+	ctx := t.Context()
+	if _, err := s.AddEnrolToken(ctx, actor(), store.EnrolToken{UsesLeft: 3, Expires: time.Now().Add(time.Hour), Labels: map[string]string{}}, []byte("e")); err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range []string{"a1", "a2", "a3"} {
+		if _, err := s.Enrol(ctx, []byte("e"), store.Agent{ID: id}, ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Heartbeat(ctx, "a1", &api.Heartbeat{Spool: api.SpoolInfo{Pending: 7}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.SetAgentState(ctx, actor(), "a2", store.AgentRevoked, "gone"); err != nil {
+		t.Fatal(err)
+	}
+	got, err := s.Fleet(ctx)
+	if want := (store.FleetSummary{Active: 2, Revoked: 1, Pending: 7}); err != nil || got != want {
+		t.Errorf("fleet %+v, %v; want %+v", got, err, want)
+	}
+	if list, err := s.Agents(ctx, "a1", 10); err != nil || len(list) != 2 {
+		t.Errorf("%d agents after a1, %v", len(list), err)
 	}
 }

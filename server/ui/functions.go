@@ -14,7 +14,7 @@ import (
 func functions() template.FuncMap {
 	return template.FuncMap{
 		"visible": visible, "short": short, "bytes": cli.Bytes, "percent": percent, "barWidth": barWidth, "stamp": stamp, "ago": ago,
-		"verdictClass": verdictClass, "severityName": severityName, "base": base, "lower": strings.ToLower, "args": args, "number": number,
+		"verdictClass": verdictClass, "severityName": severityName, "base": base, "lower": strings.ToLower, "args": args, "pvalue": pvalue, "number": number,
 		"initial": func(s string) string { return s[:min(len(s), 8)] },
 	}
 }
@@ -55,7 +55,15 @@ func args(list []string) string {
 			quoted[i] = fmt.Sprintf("%q", a)
 		}
 	}
-	return visible(strings.Join(quoted, " "))
+	return shorten(strings.Join(quoted, " "), 320)
+}
+
+// pvalue is a bound on a chance match, "" where there is none.
+func pvalue(p *float64) string {
+	if p == nil {
+		return ""
+	}
+	return fmt.Sprintf("%.2g", *p)
 }
 
 func percent(share float64) string {

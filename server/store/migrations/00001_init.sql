@@ -126,7 +126,7 @@ CREATE TABLE blob_part (
 
 CREATE TABLE alert (
     id           TEXT PRIMARY KEY,
-    open_key     TEXT UNIQUE,
+    open_key     TEXT UNIQUE, -- SHA-256 of dedup_key while further hits join, else NULL
     dedup_key    TEXT NOT NULL,
     state        TEXT NOT NULL,
     severity     BIGINT NOT NULL,
@@ -210,6 +210,7 @@ CREATE INDEX authorisation_model ON authorisation (model);
 
 CREATE TABLE copy (
     agent      TEXT NOT NULL,
+    path_key   TEXT NOT NULL, -- SHA-256 of path, which may be too long for an index
     path       TEXT NOT NULL,
     host       TEXT NOT NULL,
     model      TEXT NOT NULL,
@@ -222,7 +223,7 @@ CREATE TABLE copy (
     last_seen  BIGINT NOT NULL,
     last_hit   TEXT NOT NULL,
     authorised TEXT NOT NULL,
-    PRIMARY KEY (agent, path)
+    PRIMARY KEY (agent, path_key)
 );
 CREATE INDEX copy_model ON copy (model);
 
