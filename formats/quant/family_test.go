@@ -108,36 +108,70 @@ func TestFamiliesWithoutNames(t *testing.T) {
 	}
 }
 
-// Layers of the same shapes must not take each other's scales.
+// Layers of the same shapes must not take each other's scales, whether the names,
+// the order of the names or the order in the file tells them apart.
 func TestFamiliesOfManyLayers(t *testing.T) {
-	first, want := readCase(t, fixtures.Path(t, "quant", "families", "gptq_4bit_act_order.safetensors"))
-	var m formats.Model
-	for _, part := range []string{"qweight", "qzeros", "scales", "g_idx"} { // a file in order of kinds
-		for layer := range 20 {
-			for _, x := range first.Tensors {
-				if strings.HasSuffix(x.Name, part) {
-					x.Name = fmt.Sprintf("model.layers.%d.self_attn.q_proj.%s", layer, part)
-					m.Tensors = append(m.Tensors, x)
+	tests := []struct {
+		name, file string
+		parts      []string // of a layer, in order of name
+		byKind     bool     // all tensors of a kind follow each other in the file
+		rename     string
+	}{
+		{"names", "gptq_4bit_act_order", []string{"g_idx", "qweight", "qzeros", "scales"}, true, ""},
+		{"order of names, before", "mlx_4bit_64", []string{"biases", "scales", "weight"}, true, "tensor_%05d"},
+		{"order of names, around", "gptq_4bit_act_order", []string{"g_idx", "qweight", "qzeros", "scales"}, true, "tensor_%05d"},
+		{"order in the file", "gptq_4bit_act_order", []string{"g_idx", "qweight", "qzeros", "scales"}, false, "%x"},
+		{"order in the file, before", "mlx_4bit_64", []string{"biases", "scales", "weight"}, false, "%x"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			one, want := readCase(t, fixtures.Path(t, "quant", "families", tt.file+".safetensors"))
+			m, layerOf := layers(t, one, tt.parts, tt.byKind, tt.rename)
+			views := quant.Views(m)
+			if len(views) != manyLayers {
+				t.Fatalf("%d views, want %d", len(views), manyLayers)
+			}
+			for _, v := range views {
+				for _, k := range v.Tensors {
+					if layerOf[k] != layerOf[v.Tensors[0]] || len(v.Tensors) != len(tt.parts) {
+						t.Fatalf("view %q has tensors %v of layers %v", v.Name, v.Tensors, layerOf)
+					}
 				}
 			}
-		}
+			equalNumbers(t, readAll(t, &views[7]), want)
+		})
 	}
-	views := quant.Views(&m)
-	if len(views) != 20 {
-		t.Fatalf("%d views, want 20", len(views))
-	}
-	for i := range views {
-		prefix := fmt.Sprintf("model.layers.%d.self_attn.q_proj.", i)
-		if views[i].Name != prefix+"weight" || len(views[i].Tensors) != 4 {
-			t.Errorf("view %d is %q of %v", i, views[i].Name, views[i].Tensors)
+}
+
+const manyLayers = 20
+
+// layers repeats the tensors of a layer; layerOf says which one a tensor is of.
+func layers(t *testing.T, one *formats.Model, parts []string, byKind bool, rename string) (m *formats.Model, layerOf []int) {
+	t.Helper()
+	m = &formats.Model{}
+	for i := range manyLayers * len(parts) {
+		layer, part := i/len(parts), i%len(parts)
+		if byKind {
+			layer, part = i%manyLayers, i/manyLayers
 		}
-		for _, k := range views[i].Tensors {
-			if !strings.HasPrefix(m.Tensors[k].Name, prefix) {
-				t.Errorf("view %q takes %q", views[i].Name, m.Tensors[k].Name)
+		for _, x := range one.Tensors {
+			if !strings.HasSuffix(x.Name, "."+parts[part]) {
+				continue
 			}
+			place := layer*len(parts) + part
+			switch rename {
+			case "":
+				x.Name = fmt.Sprintf("model.layers.%d.self_attn.q_proj.%s", layer, parts[part])
+			case "%x": // names in no order at all
+				x.Name = fmt.Sprintf(rename, uint32(place+1)*2654435761)
+			default:
+				x.Name = fmt.Sprintf(rename, place)
+			}
+			m.Tensors = append(m.Tensors, x)
+			layerOf = append(layerOf, layer)
 		}
 	}
-	equalNumbers(t, readAll(t, &views[7]), want)
+	return m, layerOf
 }
 
 // Tensors that merely resemble companions leave plain weights alone.

@@ -97,14 +97,11 @@ func Views(m *formats.Model) []View {
 	found := f.find()
 	var views []View
 	for i := range m.Tensors {
-		if found[i].open == nil && !f.used[i] {
-			if v, ok := single(&m.Tensors[i]); ok {
-				v.Tensors = []int{i}
-				found[i] = v
-			}
-		}
-		if found[i].open != nil {
-			views = append(views, found[i])
+		if v, ok := found[i]; ok {
+			views = append(views, v)
+		} else if v, ok := single(&m.Tensors[i]); ok && !f.used[i] {
+			v.Tensors = []int{i}
+			views = append(views, v)
 		}
 	}
 	return views
