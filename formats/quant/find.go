@@ -21,6 +21,7 @@ type finder struct {
 
 	near  *order // the order that nearness counts in; nil while names decide
 	reach int    // how many neighbours are looked at on each side
+	looks int    // how many may still be looked at in this pass
 	sided bool   // companions lie on one side of their main tensor
 	// Of the main tensor at hand: its stem, empty where it tells nothing, and on
 	// which side of it companions lie, 0 while that is not known.
@@ -115,7 +116,7 @@ func (f *finder) find() map[int]View {
 
 // pass tries all families on all tensors that are still free.
 func (f *finder) pass(near *order, sided bool) map[int]View {
-	f.near, f.sided, f.used = near, sided, slices.Clone(f.used)
+	f.near, f.sided, f.used, f.looks = near, sided, slices.Clone(f.used), mostLooks
 	found := map[int]View{}
 	recognisers := families()
 	for place := range f.tensors {
@@ -126,8 +127,9 @@ func (f *finder) pass(near *order, sided bool) map[int]View {
 		if t := &f.tensors[main]; f.used[main] || !slices.Contains(codeTypes, t.DType) || t.Elements() < leastCodes {
 			continue
 		}
+		f.begin(main)
 		for _, recognise := range recognisers {
-			f.begin(main)
+			f.side = 0
 			if v, ok := recognise(f, main); ok {
 				found[main] = v
 				for _, k := range v.Tensors {
@@ -160,9 +162,11 @@ func alike(found map[int]View, o *order) int {
 // "tensor_0001" and so on tells nothing by that.
 const window = 24
 
+// mostLooks bounds the work of a pass by nearness on files of very many tensors.
+const mostLooks = 8_000_000
+
 // begin prepares the search for companions of a main tensor.
 func (f *finder) begin(main int) {
-	f.side = 0
 	name := f.tensors[main].Name
 	f.stem = stemOf(name)
 	siblings := 0
@@ -196,11 +200,15 @@ func (f *finder) companion(main int, fits func(part) bool) int {
 	if o == nil {
 		o = &f.byName
 	}
+	if f.near == nil && f.stem == "" || f.near != nil && f.looks < 0 {
+		return -1
+	}
+	f.looks -= 2 * f.reach
 	place := o.place[main]
 	best, bestRank := -1, rank{}
 	for _, i := range o.at[max(0, place-f.reach):min(len(o.at), place+f.reach+1)] {
 		t := &f.tensors[i]
-		if i == main || f.used[i] || t.Data.Source == nil || f.near == nil && (f.stem == "" || !strings.HasPrefix(t.Name, f.stem)) {
+		if i == main || f.used[i] || t.Data.Source == nil || f.near == nil && !strings.HasPrefix(t.Name, f.stem) {
 			continue
 		}
 		if !fits(part{t, &f.facts[i]}) || !readable(t) {
