@@ -9,6 +9,8 @@ out=$root/.venv/libggml-quants.so
 [ -f "$out" ] && exit 0
 work=$root/.venv/ggml
 mkdir -p "$work"
+# Asking for a source package runs its build back end, for the metadata.
+"$root/.venv/bin/python" -m pip install -q scikit-build-core==0.11.6
 "$root/.venv/bin/python" -m pip download -q --no-deps --no-build-isolation --no-binary :all: -d "$work" llama-cpp-python==0.3.36
 tar -xzf "$work"/llama_cpp_python-0.3.36.tar.gz -C "$work"
 ggml=$work/llama_cpp_python-0.3.36/vendor/llama.cpp/ggml
