@@ -92,15 +92,34 @@ func (d *daemon) stop() {
 	}
 }
 
+// said waits for a line of standard output that starts with prefix, and returns
+// the rest of it.
+func (d *daemon) said(prefix string, patience time.Duration) (string, error) {
+	late := time.After(patience)
+	for {
+		select {
+		case line, ok := <-d.lines:
+			if !ok {
+				return "", fmt.Errorf("%s ended:\n%s", filepath.Base(d.cmd.Path), d.stderr())
+			}
+			if rest, ok := strings.CutPrefix(line, prefix); ok {
+				return strings.TrimSpace(rest), nil
+			}
+		case <-late:
+			return "", fmt.Errorf("%s did not say %q within %s:\n%s", filepath.Base(d.cmd.Path), prefix, patience, d.stderr())
+		}
+	}
+}
+
 // tool runs a program of the product to its end and returns its standard output.
-func tool(ctx context.Context, name string, args ...string) (string, error) {
-	cmd := exec.CommandContext(ctx, name, args...)
+func (d *demo) tool(ctx context.Context, stdin, name string, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, filepath.Join(d.bin, name), args...)
 	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	cmd.Env = os.Environ()
+	cmd.Stdin, cmd.Stderr = strings.NewReader(stdin), &stderr
+	cmd.Env = append(os.Environ(), d.env...)
 	out, err := cmd.Output()
 	if err != nil {
-		return "", fmt.Errorf("%s %s: %w\n%s", filepath.Base(name), strings.Join(args, " "), err, stderr.String())
+		return "", fmt.Errorf("%s %s: %w\n%s", name, strings.Join(args, " "), err, stderr.String())
 	}
 	return string(out), nil
 }

@@ -1,10 +1,10 @@
 //go:build unix
 
-// Demo runs the main job on one machine, with the real programs in bin/: a model is
-// registered, an agent watches a folder, and copies of the model appear there,
-// renamed, converted, quantised, fine-tuned, packed and cut. Every one must be
-// caught; a model that was trained independently must not be. Exit code 0 means
-// that this is what happened.
+// Demo runs the main job on one machine, with the real programs in bin/: a server
+// starts, a model is registered with it, an agent enrols and watches a folder, and
+// copies of the model appear there, renamed, converted, quantised, fine-tuned,
+// packed and cut. Every one must reach the server as a hit; a model that was trained
+// independently must not. Exit code 0 means that this is what happened.
 package main
 
 import (
@@ -47,7 +47,10 @@ type demo struct {
 	bin, models string
 	dir         string // everything that the demo makes lies in here
 	loot        string // the watched folder
+	server      *daemon
 	agent       *daemon
+	url, token  string   // of the server, and the file with its admin token
+	env         []string // that fpctl finds the server with
 }
 
 func newDemo(bin, models string) (*demo, error) {
@@ -59,7 +62,7 @@ func newDemo(bin, models string) (*demo, error) {
 	if d.models, err = filepath.Abs(models); err != nil {
 		return nil, err
 	}
-	for _, need := range []string{filepath.Join(d.bin, "fpagent"), filepath.Join(d.bin, "fpcheck"), filepath.Join(d.models, "aurora.safetensors")} {
+	for _, need := range []string{filepath.Join(d.bin, "fpagent"), filepath.Join(d.bin, "fpserver"), filepath.Join(d.bin, "fpctl"), filepath.Join(d.models, "aurora.safetensors")} {
 		if _, err := os.Stat(need); err != nil {
 			return nil, fmt.Errorf("%w; 'make demo' builds what is needed", err)
 		}
@@ -74,11 +77,10 @@ func newDemo(bin, models string) (*demo, error) {
 
 func (d *demo) run(ctx context.Context) error {
 	say("everything stays on this machine, in %s", d.dir)
-	if err := d.register(ctx); err != nil {
-		return err
-	}
-	if err := d.startAgent(); err != nil {
-		return err
+	for _, step := range []func(context.Context) error{d.startServer, d.register, d.enrol, d.startAgent} {
+		if err := step(ctx); err != nil {
+			return err
+		}
 	}
 	deadline, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -86,7 +88,9 @@ func (d *demo) run(ctx context.Context) error {
 		return err
 	}
 	if cli.IsTerminal(os.Stdout) {
-		say("the agent stays up: copy %s into %s under any name, and stop with Ctrl-C", filepath.Join(d.models, "aurora.pt"), d.loot)
+		say("the console: %s", d.url)
+		say("log in with the token in %s (the certificate is signed by %s)", d.token, d.ca())
+		say("both stay up: copy %s into %s under any name; Ctrl-C ends it", filepath.Join(d.models, "aurora.pt"), d.loot)
 		return d.watch(ctx)
 	}
 	return nil
@@ -94,8 +98,10 @@ func (d *demo) run(ctx context.Context) error {
 
 // close stops what runs and removes the demo's folder.
 func (d *demo) close(keep bool) {
-	if d.agent != nil {
-		d.agent.stop()
+	for _, p := range []*daemon{d.agent, d.server} {
+		if p != nil {
+			p.stop()
+		}
 	}
 	if keep {
 		say("kept %s", d.dir)
