@@ -9,6 +9,7 @@ import (
 	"fmt"
 
 	"weightwarden/formats"
+	"weightwarden/formats/internal/paged"
 )
 
 // ID is the format's name.
@@ -45,11 +46,11 @@ const minUnused = 4096
 func (Decoder) Decode(ctx context.Context, src formats.Source, limits formats.Limits) (*formats.Model, error) {
 	limits = limits.OrDefault()
 	p := &parser{ctx: ctx, src: src, limits: limits, model: &formats.Model{Format: ID},
-		in: newFlat(src, min(limits.HeaderBytes, 64*src.Size()+1<<16))}
+		in: flat{paged.New(src, min(limits.HeaderBytes, 64*src.Size()+1<<16))}}
 	if err := ctx.Err(); err != nil {
 		return nil, formats.Errorf(ID, "file", 0, err, "not started")
 	}
-	if b, err := p.in.bytes(0, 8); err != nil || string(b[4:]) != "TFL3" {
+	if b, err := p.in.Bytes(0, 8); err != nil || string(b[4:]) != "TFL3" {
 		return nil, formats.Errorf(ID, "identifier", 4, formats.ErrNotRecognized, "no TFL3")
 	}
 	err := p.run()
@@ -72,7 +73,7 @@ type parser struct {
 	ctx     context.Context
 	src     formats.Source
 	limits  formats.Limits
-	in      *flat
+	in      flat
 	model   *formats.Model
 	buffers int64 // place of the list of buffers
 	count   int64 // of buffers
@@ -220,7 +221,7 @@ func (p *parser) shape(t table) ([]int64, error) {
 	}
 	shape := make([]int64, n)
 	for i := range shape {
-		v, err := p.in.u32(at + 4*int64(i))
+		v, err := p.in.U32(at + 4*int64(i))
 		if err != nil {
 			return nil, err
 		}

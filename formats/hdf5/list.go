@@ -1,0 +1,216 @@
+package hdf5
+
+import (
+	"fmt"
+
+	"weightwarden/formats"
+)
+
+// list makes a tensor of a data set.
+func (p *parser) list(d *dataset) error {
+	if len(p.model.Tensors) >= p.limits.Tensors {
+		return fmt.Errorf("%w: over %d data sets", formats.ErrLimit, p.limits.Tensors)
+	}
+	n, ok := formats.Elements(d.shape)
+	if d.null || ok && n == 0 {
+		return nil
+	}
+	if !ok || d.element <= 0 || n > (1<<60)/d.element {
+		return fmt.Errorf("%w: data set %.200q of shape %v with elements of %d bytes", formats.ErrMalformed, d.name, d.shape, d.element)
+	}
+	t := formats.Tensor{Name: d.name, DType: d.dtype, Shape: d.shape,
+		Data: formats.Extent{Source: p.src, Offset: d.at, Length: n * d.element, BigEndian: d.big && d.element > 1}}
+	if need, ok := d.dtype.Bytes(n); !ok || need != t.Data.Length {
+		p.opaque(&t)
+	}
+	switch {
+	case d.external:
+		t.Data = formats.Extent{Length: t.Data.Length}
+	case d.kind == virtual:
+		p.find("virtual", formats.Danger, "data set %.200q is put together from other files, which are not followed", d.name)
+		t.Data = formats.Extent{Length: t.Data.Length}
+	case d.kind == chunked:
+		if err := p.chunked(d, &t); err != nil {
+			p.find("chunks", formats.Unread, "data set %.200q was not read: %v", d.name, err)
+			t.Data = formats.Extent{Length: t.Data.Length}
+		}
+	case d.at < 0:
+		p.find("empty", formats.Info, "data set %.200q was never written", d.name)
+		return nil
+	case d.size >= 0 && d.size < t.Data.Length:
+		p.find("size", formats.Warning, "data set %.200q of shape %v needs %d bytes and has %d", d.name, d.shape, t.Data.Length, d.size)
+		t.Data.Length = d.size
+		p.opaque(&t)
+	}
+	if t.Clip() {
+		p.clipped++
+	}
+	p.model.Tensors = append(p.model.Tensors, t)
+	return nil
+}
+
+// opaque takes a tensor's bytes as they are.
+func (p *parser) opaque(t *formats.Tensor) {
+	t.DType, t.Shape, t.Data.BigEndian = formats.Unknown, []int64{t.Data.Length}, false
+}
+
+// maxChunk bounds the bytes of one compressed chunk, which has to be unpacked in
+// whole.
+const maxChunk = 64 << 20
+
+// chunked makes the Source of a data set in chunks.
+func (p *parser) chunked(d *dataset, t *formats.Tensor) error {
+	if len(d.chunk) != len(d.shape) {
+		return fmt.Errorf("%w: chunks of %d dimensions for a shape of %d", formats.ErrMalformed, len(d.chunk), len(d.shape))
+	}
+	s := newTiles(p.src, d)
+	if s == nil {
+		return fmt.Errorf("%w: chunks of %v", formats.ErrMalformed, d.chunk)
+	}
+	if len(d.filters) > 0 && s.chunkBytes > maxChunk {
+		return fmt.Errorf("%w: compressed chunks of %d bytes", formats.ErrLimit, s.chunkBytes)
+	}
+	stored, err := p.chunks(d, s)
+	if err != nil {
+		return err
+	}
+	if err := s.order(); err != nil {
+		return err
+	}
+	// A shape may claim far more than the chunks can hold; the rest reads as zeros.
+	ratio := int64(1)
+	if len(d.filters) > 0 {
+		ratio = p.limits.InflateRatio
+	}
+	if most := stored*ratio + 1<<20; s.size > most && (len(d.filters) == 0 || s.size/ratio > stored) {
+		return fmt.Errorf("%w: a shape of %d bytes over chunks of %d", formats.ErrLimit, s.size, stored)
+	}
+	if len(d.filters) > 0 {
+		if p.inflate -= s.size; p.inflate < 0 {
+			return fmt.Errorf("%w: compressed data sets unpack to over %d bytes", formats.ErrLimit, p.limits.InflatedBytes)
+		}
+	}
+	t.Data.Source, t.Data.Offset = s, 0
+	return nil
+}
+
+// chunks lists the chunks of a data set and returns how many bytes they take.
+func (p *parser) chunks(d *dataset, s *tiles) (stored int64, err error) {
+	add := func(c chunk) error {
+		if c.at < 0 {
+			return nil
+		}
+		if len(s.chunks) >= p.limits.Members {
+			return fmt.Errorf("%w: over %d chunks", formats.ErrLimit, p.limits.Members)
+		}
+		if c.size < 0 || c.at > p.End() || c.size > p.End()-c.at {
+			return fmt.Errorf("%w: a chunk of %d bytes at offset %d of %d", formats.ErrTruncated, c.size, c.at, p.End())
+		}
+		if len(d.filters) == 0 && c.size < s.chunkBytes {
+			return fmt.Errorf("%w: a chunk of %d bytes for %d", formats.ErrMalformed, c.size, s.chunkBytes)
+		}
+		stored += c.size
+		s.chunks = append(s.chunks, c)
+		return nil
+	}
+	switch d.index {
+	case indexTree1:
+		err = p.chunkTree(d, s, add)
+	case indexSingle:
+		c := chunk{at: d.at, size: s.chunkBytes, mask: d.single.mask}
+		if len(d.filters) > 0 {
+			c.size = d.single.size
+		}
+		err = add(c)
+	case indexImplicit:
+		for i := int64(0); i < s.count && err == nil; i++ {
+			err = add(chunk{index: i, at: d.at + i*s.chunkBytes, size: s.chunkBytes})
+		}
+	case indexFixed:
+		err = p.fixedArray(d, s, add)
+	default:
+		err = fmt.Errorf("%w: a chunk index of kind %d", formats.ErrUnsupported, d.index)
+	}
+	return stored, err
+}
+
+// chunkTree lists the chunks of a B-tree of version 1.
+func (p *parser) chunkTree(d *dataset, s *tiles, add func(chunk) error) error {
+	rank := int64(len(d.chunk))
+	return p.tree1(d.at, 1, 8+8*(rank+1), func(key, child int64) error {
+		size, err := p.U32(key)
+		if err != nil {
+			return err
+		}
+		mask, err := p.U32(key + 4)
+		if err != nil {
+			return err
+		}
+		c := chunk{at: child, size: int64(size), mask: mask}
+		for i := range d.chunk {
+			v, err := p.U64(key + 8 + 8*int64(i))
+			if err != nil {
+				return err
+			}
+			if v >= uint64(d.shape[i]) {
+				return nil // left over from a data set that shrank
+			}
+			c.index = c.index*s.grid[i] + int64(v)/d.chunk[i]
+		}
+		return add(c)
+	})
+}
+
+// fixedArray lists the chunks of a data set whose shape cannot change.
+func (p *parser) fixedArray(d *dataset, s *tiles, add func(chunk) error) error {
+	b, err := p.Bytes(d.at, 8)
+	if err != nil {
+		return err
+	}
+	if string(b[:4]) != "FAHD" {
+		return fmt.Errorf("%w: no fixed array", formats.ErrMalformed)
+	}
+	filtered, entry, pageBits := b[5] == 1, int64(b[6]), int(b[7])
+	n, err := p.length(d.at + 8)
+	if err != nil {
+		return err
+	}
+	at, err := p.address(d.at + 8 + int64(p.lenSize))
+	if err != nil || at < 0 {
+		return err
+	}
+	if pageBits > 32 || entry < int64(p.offSize) || filtered && entry < int64(p.offSize)+5 || entry > 64 {
+		return fmt.Errorf("%w: a fixed array of impossible sizes", formats.ErrMalformed)
+	}
+	n = min(n, s.count)
+	at += 6 + int64(p.offSize)
+	page := int64(1) << pageBits
+	if n > page {
+		at += ((n+page-1)/page+7)/8 + 4 // a bitmap of the pages in use, and a checksum
+	}
+	for i := range n {
+		if i > 0 && i%page == 0 && n > page {
+			at += 4
+		}
+		c := chunk{index: i, size: s.chunkBytes}
+		if c.at, err = p.address(at); err != nil {
+			return err
+		}
+		if filtered {
+			width := int(entry) - p.offSize - 4
+			size, err := p.Uint(at+int64(p.offSize), min(width, 8))
+			if err != nil {
+				return err
+			}
+			c.size = int64(min(size, 1<<62))
+			if c.mask, err = p.U32(at + entry - 4); err != nil {
+				return err
+			}
+		}
+		if err := add(c); err != nil {
+			return err
+		}
+		at += entry
+	}
+	return nil
+}
