@@ -193,3 +193,13 @@ func (d DType) Bytes(n int64) (int64, bool) {
 	bits := blocks * l.bits
 	return bits / 8, bits%8 == 0
 }
+
+// StoredBytes is Bytes for a tensor as a whole, whose elements of less than a byte
+// (I4, F4 ...) may leave the last byte half empty: 8 for 15 elements of I4.
+func (d DType) StoredBytes(n int64) (int64, bool) {
+	l, ok := d.layout()
+	if !ok || n < 0 || d.IsBlock() || l.bits >= 8 || n > (1<<62)/l.bits {
+		return d.Bytes(n)
+	}
+	return (n*l.bits + 7) / 8, true
+}

@@ -93,7 +93,7 @@ func (t *Tensor) Bytes() (int64, bool) {
 	if t.DType == Unknown {
 		return t.Data.Length, t.Data.Strides == nil
 	}
-	return t.DType.Bytes(t.Elements())
+	return t.DType.StoredBytes(t.Elements())
 }
 
 // AddFinding appends a finding unless max (Limits.Findings) is reached; the last

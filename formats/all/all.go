@@ -8,6 +8,7 @@ import (
 	"weightwarden/formats/archive/tar"
 	"weightwarden/formats/archive/zip"
 	"weightwarden/formats/gguf"
+	"weightwarden/formats/hdf5"
 	"weightwarden/formats/npy"
 	"weightwarden/formats/onnx"
 	"weightwarden/formats/pytorch"
@@ -26,6 +27,7 @@ func Decoders() formats.Decoders {
 			pytorch.Decoder{},
 			onnx.Decoder{},
 			npy.Decoder{},
+			hdf5.Decoder{},
 			tflite.Decoder{},
 			tfjs.Decoder{},
 			sharded.Decoder{Shards: []formats.Decoder{safetensors.Decoder{}, pytorch.Decoder{}}},

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"weightwarden/formats"
+	"weightwarden/formats/file"
 	"weightwarden/formats/formatstest"
 	"weightwarden/internal/fixtures"
 )
@@ -59,8 +60,36 @@ func FuzzDecoder(f *testing.F) {
 }
 
 func TestReadsWhatTheReferenceReads(t *testing.T) {
-	for _, path := range fixtures.Glob(t, "models/*.gguf") {
+	paths := append(fixtures.Glob(t, "models/*.gguf"), fixtures.Glob(t, "fixtures/gguf/*.gguf")...)
+	paths = append(paths, fixtures.Glob(t, "fixtures/gguf/*/*.gguf")...)
+	for _, path := range paths {
+		if strings.Contains(path, "-00001-of-") {
+			continue // joins the others, in TestRealSplit
+		}
 		t.Run(path[strings.LastIndexByte(path, '/')+1:], func(t *testing.T) { formatstest.Expect(t, Decoder{}, path) })
+	}
+}
+
+func TestRealSplit(t *testing.T) {
+	var names [2][]string
+	for i, pattern := range []string{"set-00001-of-*.gguf", "set-0000[23]-of-*.gguf"} {
+		for _, path := range fixtures.Glob(t, "fixtures/gguf/split/"+pattern) {
+			src, err := file.Open(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			m, err := formatstest.Check(t, Decoder{}, src, formats.Limits{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, x := range m.Tensors {
+				names[i] = append(names[i], x.Name)
+			}
+			src.Close()
+		}
+	}
+	if len(names[0]) == 0 || !slices.Equal(names[0], names[1]) {
+		t.Errorf("the first part leads to %v, the others have %v", names[0], names[1])
 	}
 }
 

@@ -41,6 +41,7 @@ const (
 	indexSingle   = 1
 	indexImplicit = 2
 	indexFixed    = 3
+	indexTree2    = 5
 )
 
 func (p *parser) dataspace(d *dataset, m message) error {
@@ -174,7 +175,13 @@ func (p *parser) complex(at, size int64, members int) (formats.DType, bool, erro
 	}
 	// The member's type stands behind its name and offset, which version 1 and 2
 	// pad, and version 1 adds dimensions to.
-	skip := map[byte]int64{1: 8 + 32, 2: 8 + 4, 3: 2 + 1}[version>>4]
+	skip := int64(2 + 1)
+	switch version >> 4 {
+	case 1:
+		skip = 8 + 32
+	case 2:
+		skip = 8 + 4
+	}
 	member, err := p.Bytes(at+8+skip, 2)
 	if err != nil || member[0]&15 != 1 {
 		return formats.Unknown, false, err
@@ -293,6 +300,8 @@ func (p *parser) layout4(d *dataset, at int64) error {
 	case indexImplicit:
 	case indexFixed:
 		at++
+	case indexTree2:
+		at += 6
 	default:
 		return nil // list says that it was not read
 	}

@@ -20,7 +20,12 @@ const (
 	filterDeflate  = 1
 	filterShuffle  = 2
 	filterFletcher = 3
+	filterLZF      = 32000
 )
+
+func (f filter) known() bool {
+	return f.id == filterDeflate || f.id == filterShuffle || f.id == filterFletcher || f.id == filterLZF
+}
 
 // filters reads the filter pipeline of a data set.
 func (p *parser) filters(d *dataset, m message) error {
@@ -103,6 +108,46 @@ func (f filter) undo(b []byte, limit int64) ([]byte, error) {
 			return nil, fmt.Errorf("%w: a chunk without its checksum", formats.ErrTruncated)
 		}
 		return b[:len(b)-4], nil
+	case filterLZF:
+		return unpackLZF(b, limit+64)
 	}
 	return nil, fmt.Errorf("%w: filter %d", formats.ErrUnsupported, f.id)
+}
+
+// unpackLZF reverses h5py's own filter: LibLZF, runs of bytes and references back.
+func unpackLZF(b []byte, limit int64) ([]byte, error) {
+	broken := fmt.Errorf("%w: lzf", formats.ErrMalformed)
+	out := make([]byte, 0, min(limit, 64*int64(len(b))+64))
+	for i := 0; i < len(b); {
+		control := int(b[i])
+		i++
+		if control < 32 { // a run of bytes
+			if i+control+1 > len(b) {
+				return nil, broken
+			}
+			out = append(out, b[i:i+control+1]...)
+			i += control + 1
+			continue
+		}
+		n, back := control>>5, control&31<<8
+		if n == 7 {
+			if i >= len(b) {
+				return nil, broken
+			}
+			n += int(b[i])
+			i++
+		}
+		if i >= len(b) {
+			return nil, broken
+		}
+		back += int(b[i]) + 1
+		i++
+		if back > len(out) || int64(len(out)+n+2) > limit {
+			return nil, broken
+		}
+		for range n + 2 {
+			out = append(out, out[len(out)-back])
+		}
+	}
+	return out, nil
 }

@@ -67,6 +67,11 @@ func (p *parser) chunked(d *dataset, t *formats.Tensor) error {
 	if s == nil {
 		return fmt.Errorf("%w: chunks of %v", formats.ErrMalformed, d.chunk)
 	}
+	for _, f := range d.filters {
+		if !f.known() {
+			return fmt.Errorf("%w: filter %d", formats.ErrUnsupported, f.id)
+		}
+	}
 	if len(d.filters) > 0 && s.chunkBytes > maxChunk {
 		return fmt.Errorf("%w: compressed chunks of %d bytes", formats.ErrLimit, s.chunkBytes)
 	}
@@ -128,6 +133,8 @@ func (p *parser) chunks(d *dataset, s *tiles) (stored int64, err error) {
 		}
 	case indexFixed:
 		err = p.fixedArray(d, s, add)
+	case indexTree2:
+		err = p.chunkTree2(d, s, add)
 	default:
 		err = fmt.Errorf("%w: a chunk index of kind %d", formats.ErrUnsupported, d.index)
 	}
@@ -156,6 +163,45 @@ func (p *parser) chunkTree(d *dataset, s *tiles, add func(chunk) error) error {
 				return nil // left over from a data set that shrank
 			}
 			c.index = c.index*s.grid[i] + int64(v)/d.chunk[i]
+		}
+		return add(c)
+	})
+}
+
+// chunkTree2 lists the chunks of a B-tree of version 2, which data sets have that
+// can grow along several axes.
+func (p *parser) chunkTree2(d *dataset, s *tiles, add func(chunk) error) error {
+	rank := int64(len(d.chunk))
+	return p.tree2(d.at, func(record int64, size int) error {
+		c := chunk{size: s.chunkBytes}
+		var err error
+		if c.at, err = p.address(record); err != nil {
+			return err
+		}
+		at := record + int64(p.offSize)
+		if width := size - p.offSize - 4 - 8*int(rank); len(d.filters) > 0 {
+			if width < 1 || width > 8 {
+				return fmt.Errorf("%w: records of %d bytes", formats.ErrMalformed, size)
+			}
+			n, err := p.Uint(at, width)
+			if err != nil {
+				return err
+			}
+			c.size = int64(min(n, 1<<62))
+			if c.mask, err = p.U32(at + int64(width)); err != nil {
+				return err
+			}
+			at += int64(width) + 4
+		}
+		for i := range d.chunk {
+			v, err := p.U64(at + 8*int64(i))
+			if err != nil {
+				return err
+			}
+			if v >= uint64(s.grid[i]) {
+				return nil // left over from a data set that shrank
+			}
+			c.index = c.index*s.grid[i] + int64(v)
 		}
 		return add(c)
 	})

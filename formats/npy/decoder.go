@@ -32,8 +32,8 @@ func (Decoder) ID() formats.ID { return ID }
 // Sniff implements formats.Decoder.
 func (Decoder) Sniff(head []byte) bool { return len(head) >= 6 && string(head[:6]) == magic }
 
-// Decode implements formats.Decoder. The arrays of a file have no names: they are
-// called arr_0, arr_1 and so on, as in numpy's archives.
+// Decode implements formats.Decoder. The arrays of a file have no names: those
+// behind the first are called arr_1, arr_2 and so on.
 func (Decoder) Decode(ctx context.Context, src formats.Source, limits formats.Limits) (*formats.Model, error) {
 	p := &parser{src: src, limits: limits.OrDefault(), model: &formats.Model{Format: ID}}
 	p.in = cursor.New(src, 0, src.Size(), p.limits.HeaderBytes)
@@ -75,8 +75,10 @@ func (p *parser) array() (more bool, err error) {
 	if len(p.model.Tensors) == p.limits.Tensors {
 		return false, fmt.Errorf("%w: over %d arrays", formats.ErrLimit, p.limits.Tensors)
 	}
-	t := formats.Tensor{Name: formats.Cut("arr_"+strconv.Itoa(len(p.model.Tensors)), p.limits.NameBytes),
-		Data: formats.Extent{Source: p.src, Offset: p.in.Offset()}}
+	t := formats.Tensor{Data: formats.Extent{Source: p.src, Offset: p.in.Offset()}}
+	if n := len(p.model.Tensors); n > 0 {
+		t.Name = formats.Cut("arr_"+strconv.Itoa(n), p.limits.NameBytes)
+	}
 	length, known := p.typed(&t, h)
 	if !known {
 		length = p.in.Left()

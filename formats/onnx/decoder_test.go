@@ -92,7 +92,9 @@ func TestConformance(t *testing.T) { formatstest.Run(t, Decoder{}, corpus()) }
 func FuzzDecoder(f *testing.F) { formatstest.Fuzz(f, Decoder{}, corpus()) }
 
 func TestReadsWhatTheReferenceReads(t *testing.T) {
-	for _, path := range fixtures.Glob(t, "models/*.onnx") {
+	paths := append(fixtures.Glob(t, "models/*.onnx"), fixtures.Glob(t, "fixtures/onnx/*.onnx")...)
+	paths = append(paths, fixtures.Glob(t, "fixtures/onnx/*/*.onnx")...)
+	for _, path := range paths {
 		t.Run(filepath.Base(path), func(t *testing.T) { formatstest.ExpectAmong(t, Decoder{}, path) })
 	}
 }

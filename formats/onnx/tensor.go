@@ -86,7 +86,7 @@ func (p *parser) emit() {
 		dt = dataTypes[t.dtype]
 	}
 	count, ok := formats.Elements(out.Shape)
-	size, fits := dt.dtype.Bytes(count)
+	size, fits := dt.dtype.StoredBytes(count)
 	if !ok || t.badDims {
 		fits, out.Shape = false, nil
 	}

@@ -199,7 +199,7 @@ func (p *parser) fit(out *formats.Tensor, typ uint64, sparse bool) {
 	}
 	n, ok := formats.Elements(out.Shape)
 	if ok {
-		n, ok = out.DType.Bytes(n)
+		n, ok = out.DType.StoredBytes(n)
 	}
 	if ok && n == out.Data.Length && !sparse {
 		return
