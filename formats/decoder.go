@@ -176,6 +176,25 @@ func (d Decoders) openContainer(ctx context.Context, c Container, src Source, li
 	return out, nil
 }
 
+// DecodeMembers decodes the members of something that is no Source, such as a
+// folder, in one Model of format id or id(...).
+func (d Decoders) DecodeMembers(ctx context.Context, id ID, members *Members, limits Limits) (*Model, error) {
+	limits = limits.OrDefault()
+	ctx = WithSpool(ctx, SpoolOf(ctx, limits))
+	return d.openContainer(ctx, given{id, members}, nil, limits, limits.Depth)
+}
+
+// given is a container that is open already.
+type given struct {
+	id      ID
+	members *Members
+}
+
+func (g given) ID() ID            { return g.id }
+func (g given) Sniff([]byte) bool { return false }
+
+func (g given) Open(context.Context, Source, Limits) (*Members, error) { return g.members, nil }
+
 func memberFinding(id ID, name string, err error) Finding {
 	return Finding{Code: string(id) + ".member", Severity: Unread, Offset: -1,
 		Text: fmt.Sprintf("member %.200q could not be read as a model: %v", name, err)}

@@ -3,6 +3,7 @@ package all
 
 import (
 	"weightwarden/formats"
+	"weightwarden/formats/archive/lfs"
 	"weightwarden/formats/archive/sevenzip"
 	"weightwarden/formats/archive/stream"
 	"weightwarden/formats/archive/tar"
@@ -30,6 +31,7 @@ func Decoders() formats.Decoders {
 			hdf5.Decoder{},
 			tflite.Decoder{},
 			tfjs.Decoder{},
+			lfs.Decoder{},
 			sharded.Decoder{Shards: []formats.Decoder{safetensors.Decoder{}, pytorch.Decoder{}}},
 		},
 		Containers: append([]formats.Container{

@@ -73,6 +73,18 @@ func (m *member) OpenSibling(name string) (formats.Source, error) {
 	return src, nil
 }
 
+// SiblingNames implements formats.Lister inside the archive.
+func (m *member) SiblingNames(max int) ([]string, error) {
+	folder := path.Dir(clean(m.name))
+	var names []string
+	for _, f := range m.set.files {
+		if name := clean(f.Name); path.Dir(name) == folder && len(names) < max {
+			names = append(names, path.Base(name))
+		}
+	}
+	return names, nil
+}
+
 // Base implements formats.Based.
 func (m *member) Base() (formats.Source, int64) {
 	if b, ok := m.Source.(formats.Based); ok {

@@ -27,7 +27,7 @@ type span struct{ from, to int64 }
 func (a *Archive) scanGaps(ctx context.Context, spool *formats.Spool, end int64, found int) error {
 	if found == 0 {
 		a.note("zip.nodirectory", formats.Unread, -1, "the central directory is missing; members were found by their own headers")
-		return a.scan(ctx, spool, span{0, end}, end)
+		return a.scan(ctx, spool, span{0, end}, min(end, formats.HeadBytes)) // where Sniff looked
 	}
 	budget := int64(gapBudget)
 	for _, g := range a.gaps() {
