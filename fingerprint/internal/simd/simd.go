@@ -32,7 +32,7 @@ func Accumulate64(acc *[64]float32, row []float32, signs []uint32) {
 }
 
 // AccumulateClipped256 is Accumulate256 over the centred and clipped row: row[j]-mean is raised to -limit and lowered to
-// +limit before its sign is applied. A NaN stays one.
+// +limit before its sign is applied. A NaN in the row stays one; limit must be none.
 func AccumulateClipped256(acc *[256]float32, row []float32, signs []uint32, mean, limit float32) {
 	active.accumulateClipped(acc[:], row, signs, mean, limit)
 }
