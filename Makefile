@@ -24,6 +24,14 @@ build: ## build the programs into bin/: static, no C compiler needed
 test: ## run all tests, with the race detector where a C compiler can be had
 	@race=$$(.ci/race); CGO_ENABLED=$$(test -n "$$race" && echo 1 || echo 0) $(GO) test $$race ./...
 
+.PHONY: manuals
+manuals: build ## write manual pages and shell completions to dist/
+	@mkdir -p dist/man dist/completions
+	@for p in $(notdir $(PROGRAMS)); do \
+		bin/$$p man > dist/man/$$p.1 && bin/$$p completion bash > dist/completions/$$p.bash && \
+		bin/$$p completion zsh > dist/completions/_$$p && bin/$$p completion fish > dist/completions/$$p.fish || exit 1; \
+	done
+
 .PHONY: demo
 demo: build ## the main job on this machine: steal a model in many ways, see each copy caught
 	@$(GO) build -buildvcs=false -o bin/demo ./demo

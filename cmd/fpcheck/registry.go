@@ -82,6 +82,10 @@ func (c *common) open(env *cli.Env) (*index.DB, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
+	if strings.Contains(path, "://") {
+		return nil, "", cli.Hint(fmt.Errorf("registry %q: this program works offline", path),
+			"'fpctl snapshot' fetches the server's registry, signature checked; judge against that file")
+	}
 	db, err := openFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, "", cli.Hint(fmt.Errorf("registry %q: no such file", path),

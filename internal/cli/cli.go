@@ -47,7 +47,11 @@ type Command struct {
 	Flags func(fs *flag.FlagSet) func(ctx context.Context, env *Env, args []string) error
 }
 
-// Program is a program with its sub-commands.
+// jsonUsage describes the flag that every command has.
+const jsonUsage = "print JSON, one object a line; errors too, on stderr"
+
+// Program is a program with its sub-commands. Beside these, every program answers
+// help, version, man (its manual page) and completion (a script for a shell).
 type Program struct {
 	Name     string
 	Summary  string
@@ -101,6 +105,14 @@ func (p *Program) Run(ctx context.Context, env *Env, args []string) int {
 	case "version", "--version":
 		fmt.Fprintf(env.Stdout, "%s %s\n", p.Name, p.Version)
 		return ExitOK
+	case "man":
+		p.man(env.Stdout)
+		return ExitOK
+	case "completion":
+		return p.completion(env, args[1:])
+	case completeWord:
+		p.complete(env.Stdout, args[1:])
+		return ExitOK
 	}
 	cmd, rest := p.find(args)
 	if cmd == nil && p.Default != "" {
@@ -116,7 +128,7 @@ func (p *Program) Run(ctx context.Context, env *Env, args []string) int {
 func (p *Program) runCommand(ctx context.Context, env *Env, cmd *Command, args []string) int {
 	fs := flag.NewFlagSet(p.Name+" "+cmd.Name, flag.ContinueOnError)
 	fs.SetOutput(io.Discard)
-	fs.BoolVar(&env.JSON, "json", false, "print JSON, one object a line; errors too, on stderr")
+	fs.BoolVar(&env.JSON, "json", false, jsonUsage)
 	run := cmd.Flags(fs)
 	operands, err := parseInterleaved(fs, args)
 	if errors.Is(err, flag.ErrHelp) {
@@ -217,10 +229,7 @@ func (p *Program) help(env *Env, args []string) int {
 	if cmd == nil {
 		return p.fail(env, nil, Usagef("%.100q is no command of %s", strings.Join(args, " "), p.Name))
 	}
-	fs := flag.NewFlagSet(cmd.Name, flag.ContinueOnError)
-	fs.Bool("json", false, "print JSON, one object a line; errors too, on stderr")
-	cmd.Flags(fs)
-	fmt.Fprint(env.Stdout, p.commandUsage(cmd, fs))
+	fmt.Fprint(env.Stdout, p.commandUsage(cmd, p.flagsOf(cmd)))
 	return ExitOK
 }
 
@@ -234,7 +243,7 @@ func (p *Program) usage() string {
 	for _, c := range p.Commands {
 		fmt.Fprintf(&b, "  %s %-*s  %s\n", p.Name, width, c.Name, c.Summary)
 	}
-	fmt.Fprintf(&b, "\n'%s help COMMAND' says more. Every command takes --json.\n", p.Name)
+	fmt.Fprintf(&b, "\n'%s help COMMAND' says more. Every command takes --json. Also: version, man, completion SHELL.\n", p.Name)
 	if p.Epilogue != "" {
 		fmt.Fprintf(&b, "\n%s\n", p.Epilogue)
 	}

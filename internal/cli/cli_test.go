@@ -170,3 +170,65 @@ func TestNotATerminal(t *testing.T) {
 		t.Error("taken for a terminal")
 	}
 }
+
+func TestComplete(t *testing.T) {
+	cases := []struct{ typed, want string }{
+		{"", "look model help version completion man"},
+		{"mo", "model"},
+		{"m", "model man"},
+		{"model ", "add"},
+		{"model -", "--json --n"},
+		{"model add -", "--json --n"},
+		{"model add --n", "--n"},
+		{"model add x", ""},
+		{"nonsense -", ""},
+		{"nonsense ", ""},
+	}
+	for _, c := range cases {
+		var called []string
+		var out bytes.Buffer
+		env := &Env{Stdout: &out, Stderr: &out, Getenv: func(string) string { return "" }}
+		args := append([]string{completeWord}, strings.Split(c.typed, " ")...)
+		if code := testProgram(&called).Run(context.Background(), env, args); code != 0 {
+			t.Errorf("%q: exit code %d", c.typed, code)
+		}
+		if got := strings.Join(strings.Fields(out.String()), " "); got != c.want {
+			t.Errorf("%q: offered %q, want %q", c.typed, got, c.want)
+		}
+	}
+}
+
+func TestCompletionScripts(t *testing.T) {
+	for _, shell := range []string{"bash", "zsh", "fish", "tcsh"} {
+		var called []string
+		var out, stderr bytes.Buffer
+		env := &Env{Stdout: &out, Stderr: &stderr, Getenv: func(string) string { return "" }}
+		code := testProgram(&called).Run(context.Background(), env, []string{"completion", shell})
+		if known := shell != "tcsh"; known != (code == 0) || known != strings.Contains(out.String(), "prog __complete") {
+			t.Errorf("%s: exit code %d, %q, %q", shell, code, out.String(), stderr.String())
+		}
+	}
+}
+
+// A line of text must never become a request of troff.
+func TestManPage(t *testing.T) {
+	var called []string
+	p := testProgram(&called)
+	p.Commands[0].Help = ".so /etc/passwd\n'hidden\n\n  kept as it is\nback\\slash"
+	var out bytes.Buffer
+	env := &Env{Stdout: &out, Stderr: &out, Getenv: func(string) string { return "" }}
+	if code := p.Run(context.Background(), env, []string{"man"}); code != 0 {
+		t.Fatal(code)
+	}
+	known := map[string]bool{".TH": true, ".SH": true, ".SS": true, ".PP": true, ".TP": true, ".B": true, ".br": true, ".nf": true, ".fi": true}
+	for line := range strings.Lines(out.String()) {
+		if strings.HasPrefix(line, "'") || strings.HasPrefix(line, ".") && !known[strings.Fields(line)[0]] {
+			t.Errorf("a line of text became a request: %q", line)
+		}
+	}
+	for _, want := range []string{".SH NAME\nprog \\- a program", `\fB\-\-n\fR \fINUMBER\fR`, ".nf\n  kept as it is\n.fi\n", `back\eslash`, `\fBfpcheck\fR(1)`} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("the page lacks %q:\n%s", want, out.String())
+		}
+	}
+}
