@@ -7,20 +7,21 @@ import "encoding/binary"
 // cannot be a message; Decode looks closer, and what turns out to be something
 // else ends there in ErrNotRecognized.
 func (Decoder) Sniff(head []byte) bool {
-	fields := 0
+	fields, graph := 0, false
 	for len(head) > 0 {
 		tag, n := binary.Uvarint(head)
 		if n == 0 {
 			return fields > 0 // cut inside a number
 		}
 		if n < 0 || tag>>3 == 0 || tag>>3 >= 1<<29 {
-			return false
+			return graph // what is broken behind a graph does not hide it
 		}
 		skip, ok := fieldLength(head[n:], tag&7)
 		if !ok {
-			return false
+			return graph
 		}
 		fields++
+		graph = graph || tag == 7<<3|wireBytes
 		if skip >= uint64(len(head)-n) {
 			return true
 		}

@@ -89,6 +89,21 @@ def keras(out):
     expect(out / "model.keras", found)
 
 
+def huge(out):
+    """The first bytes of a file with a data set of 100 GiB, which a test continues
+    with a hole."""
+    path = out / "huge.h5"
+    with h5py.File(path, "w") as f:
+        plist = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        plist.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+        plist.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+        h5py.h5d.create(f.id, b"weights", h5py.h5t.IEEE_F32LE, h5py.h5s.create_simple((25, 1 << 30)), plist)
+    with open(path, "rb") as f:
+        head = f.read(4096)
+    path.unlink()
+    (out / "huge.head").write_bytes(head)
+
+
 def main():
     out = pathlib.Path(sys.argv[1])
     out.mkdir(parents=True, exist_ok=True)
@@ -109,6 +124,7 @@ def main():
         layout[:] = h5py.VirtualSource("earliest.h5", "scalar", (4,))
         f.create_virtual_dataset("virtual", layout)
     keras(out)
+    huge(out)
 
 
 main()

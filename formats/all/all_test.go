@@ -1,0 +1,58 @@
+package all_test
+
+import (
+	"encoding/json"
+	"os"
+	"slices"
+	"testing"
+
+	"weightwarden/formats"
+	"weightwarden/formats/all"
+	"weightwarden/formats/file"
+	"weightwarden/internal/fixtures"
+)
+
+// Every malformed file ends as its manifest says: in an error, or in a model with
+// the tensors that can be had, which says what is odd about it; "either" allows
+// both, and silence where a reader need not mind.
+func TestMalformedFiles(t *testing.T) {
+	text, err := os.ReadFile(fixtures.Path(t, "malformed", "manifest.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var cases []struct {
+		File, Case, Outcome string
+		Tensors             []string
+	}
+	if err := json.Unmarshal(text, &cases); err != nil || len(cases) == 0 {
+		t.Fatalf("%d cases, error %v", len(cases), err)
+	}
+	for _, c := range cases {
+		t.Run(c.File, func(t *testing.T) {
+			src, err := file.Open(fixtures.Path(t, "malformed", c.File))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer src.Close()
+			m, err := all.Decoders().Decode(t.Context(), src, formats.Limits{})
+			switch {
+			case (m == nil) == (err == nil):
+				t.Fatalf("model %v, error %v", m, err)
+			case c.Outcome == "error" && err == nil:
+				t.Errorf("%s: a model with findings %v", c.Case, m.Findings)
+			case c.Outcome == "finding" && err != nil:
+				t.Errorf("%s: %v", c.Case, err)
+			case c.Outcome == "finding" && len(m.Findings) == 0:
+				t.Errorf("%s: not a word about it", c.Case)
+			}
+			if err != nil {
+				return
+			}
+			for _, name := range c.Tensors {
+				if !slices.ContainsFunc(m.Tensors, func(x formats.Tensor) bool { return x.Name == name }) {
+					t.Errorf("%s: tensor %q is missing", c.Case, name)
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,82 @@
+package all_test
+
+import (
+	"encoding/binary"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"testing"
+
+	"weightwarden/formats"
+	"weightwarden/formats/all"
+	"weightwarden/formats/file"
+	"weightwarden/formats/formatstest"
+	"weightwarden/internal/fixtures"
+)
+
+// hugeHeads are the first bytes of files of each format with one tensor of 100 GiB.
+func hugeHeads(t *testing.T) map[string][]byte {
+	const size = 100 << 30
+	tensor := formatstest.Proto{}.Varint(1, 25<<30).Varint(2, 1).Text(8, "w")
+	tensor = binary.AppendUvarint(append(tensor, 9<<3|2), size)
+	graph := binary.AppendUvarint(formatstest.Proto{5<<3 | 2}, uint64(len(tensor))+size)
+	onnx := append(formatstest.Proto{}.Varint(1, 8).Text(2, "t"), 7<<3|2)
+	onnx = binary.AppendUvarint(onnx, uint64(len(graph)+len(tensor))+size)
+	gguf := formatstest.GGUF{Version: 3, Arrays: []formatstest.Array{{Name: "w", DType: formats.F32, Shape: []int64{25, 1 << 30}}}}.Bytes()
+	npy := fmt.Sprintf("\x93NUMPY\x01\x00\x76\x00%-118s", "{'descr': '<f4', 'fortran_order': False, 'shape': (25, 1073741824), }")
+	hdf5, err := os.ReadFile(fixtures.Path(t, "fixtures", "hdf5", "huge.head"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return map[string][]byte{
+		"safetensors": formatstest.SafetensorsRaw(fmt.Sprintf(`{"w":{"dtype":"F32","shape":[25,1073741824],"data_offsets":[0,%d]}}`, size), nil),
+		"gguf":        append(gguf, make([]byte, -len(gguf)&31)...),
+		"onnx":        slices.Concat(onnx, graph, tensor),
+		"npy":         []byte(npy),
+		"hdf5":        hdf5[:2048],
+		"tflite": formatstest.FlatBuffer("TFL3", formatstest.Table{uint32(3), nil, []formatstest.Table{
+			{[]formatstest.Table{{[]int32{25, 1 << 30}, byte(0), uint32(1), "w"}}}}, nil,
+			[]formatstest.Table{{}, {nil, uint64(4096), uint64(size)}}}),
+	}
+}
+
+// A file of 100 GiB takes no more memory to open than a small one.
+func TestHugeFiles(t *testing.T) {
+	for name, head := range hugeHeads(t) {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "model")
+			if err := os.WriteFile(path, head, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			size := int64(len(head)) + 100<<30
+			if name == "tflite" {
+				size = 4096 + 100<<30
+			}
+			if err := os.Truncate(path, size); err != nil {
+				t.Skipf("the file system has no sparse files of this size: %v", err)
+			}
+			src, err := file.Open(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer src.Close()
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			m, err := all.Decoders().Decode(t.Context(), src, formats.Limits{})
+			runtime.ReadMemStats(&after)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(m.Tensors) != 1 || m.Tensors[0].Data.Length != 100<<30 || len(m.Findings) != 0 || string(m.Format) != name {
+				t.Errorf("%+v", m)
+			}
+			if used := after.TotalAlloc - before.TotalAlloc; used > 64<<20 {
+				t.Errorf("%d bytes allocated", used)
+			} else {
+				t.Logf("%d bytes allocated", used)
+			}
+		})
+	}
+}
