@@ -1,0 +1,95 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"weightwarden/internal/cli"
+	"weightwarden/server/store"
+)
+
+// secrets are the files beside the database without which its agents and
+// snapshots are lost.
+func secrets() []string { return []string{"ca.pem", "ca.key", "snapshot.key"} }
+
+func backupCommand() cli.Command {
+	return cli.Command{
+		Name:    "backup",
+		Summary: "copy the database and the keys of a server, running or not, to a new folder",
+		Help: `The copy is consistent: every hit that was acknowledged before the backup began is in it. It is
+read once more and checked. To restore, start 'fpserver serve --data' with a copy of that folder. With
+PostgreSQL back up the database with its own tools and the three key files by hand.`,
+		Flags: func(fs *flag.FlagSet) func(context.Context, *cli.Env, []string) error {
+			data := fs.String("data", "", "`DIR` of the server")
+			to := fs.String("to", "", "new `DIR` for the copy")
+			return func(ctx context.Context, env *cli.Env, args []string) error {
+				if *data == "" || *to == "" || len(args) > 0 {
+					return cli.Usagef("--data and --to are wanted, and nothing else")
+				}
+				return backup(ctx, env, *data, *to)
+			}
+		},
+	}
+}
+
+func backup(ctx context.Context, env *cli.Env, data, to string) (err error) {
+	from := filepath.Join(data, "server.db")
+	if _, err := os.Stat(from); err != nil {
+		return fmt.Errorf("no SQLite database of a server: %w", err)
+	}
+	if err := os.Mkdir(to, 0o700); err != nil {
+		return cli.Hint(err, "name a folder that does not exist yet")
+	}
+	src, err := store.Open(ctx, store.Config{Path: from})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, src.Close()) }()
+	out := filepath.Join(to, "server.db")
+	if err := src.Backup(ctx, out); err != nil {
+		return err
+	}
+	for _, name := range secrets() {
+		if err := copyFile(filepath.Join(data, name), filepath.Join(to, name)); err != nil {
+			return err
+		}
+	}
+	entries, err := checkBackup(ctx, out)
+	if err != nil {
+		return fmt.Errorf("the copy is not good: %w", err)
+	}
+	_, err = fmt.Fprintf(env.Stdout, "backup %s: database checked, %s\n", to, cli.Plural(int(entries), "audit entry", "audit entries"))
+	return err
+}
+
+func checkBackup(ctx context.Context, path string) (entries int64, err error) {
+	s, err := store.Open(ctx, store.Config{Path: path})
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	if err := s.CheckIntegrity(ctx); err != nil {
+		return 0, err
+	}
+	tree, err := s.AuditTree(ctx)
+	return tree.N, err
+}
+
+func copyFile(from, to string) (err error) {
+	in, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(out, in)
+	return errors.Join(err, out.Sync(), out.Close())
+}
