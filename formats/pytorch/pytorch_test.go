@@ -132,4 +132,10 @@ func corpus(tb testing.TB) []formatstest.Case {
 
 func TestConformance(t *testing.T) { formatstest.Run(t, pytorch.Decoder{}, corpus(t)) }
 
-func FuzzDecode(f *testing.F) { formatstest.Fuzz(f, pytorch.Decoder{}, corpus(f)) }
+func FuzzDecode(f *testing.F) {
+	cases := corpus(f)
+	for _, data := range modernCorpus(f) {
+		cases = append(cases, formatstest.Case{Data: data})
+	}
+	formatstest.Fuzz(f, pytorch.Decoder{}, cases)
+}
