@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"weightwarden/fingerprint"
 	"weightwarden/fingerprint/index"
@@ -87,17 +88,17 @@ func (a *adder) run(ctx context.Context, env *cli.Env, args []string) error {
 	defer db.Close()
 	a.shards = map[string]int{}
 	var failed error
-	w := &walker{
-		fail:  func(path string, err error) { failed = errors.Join(failed, atPath(path, err)) },
-		visit: func(path string) error { return a.add(ctx, env, path) },
-	}
 	for _, operand := range args {
+		w := &walker{
+			fail:  func(path string, err error) { failed = errors.Join(failed, atPath(path, err)) },
+			visit: func(path string) error { return a.add(ctx, env, path, path == operand) },
+		}
 		if err := errors.Join(w.walk(ctx, operand), failed); err != nil {
 			return fmt.Errorf("nothing was registered: %w", err)
 		}
 	}
 	if len(a.entries) == 0 {
-		return errors.New("nothing was registered: no file large enough was found")
+		return errors.New("nothing was registered: no file with weights was found")
 	}
 	if err := db.Add(a.entries...); err != nil {
 		return err
@@ -108,16 +109,26 @@ func (a *adder) run(ctx context.Context, env *cli.Env, args []string) error {
 	return a.report(env, db, path)
 }
 
-// add fingerprints one file and puts it with its set.
-func (a *adder) add(ctx context.Context, env *cli.Env, path string) error {
+// add fingerprints one file and puts it with its set. In a folder, what holds no
+// weights is passed by, and shards where a list of them stands for the model.
+func (a *adder) add(ctx context.Context, env *cli.Env, path string, named bool) error {
+	set := shardSet(path)
+	if lists, err := filepath.Glob(filepath.Join(quoteGlob(filepath.Dir(path)), "*"+indexSuffix)); !named && set != "" && err == nil && len(lists) > 0 {
+		return nil
+	}
 	l, err := a.load(ctx, env, path)
 	if err != nil {
 		return err
 	}
 	defer l.close()
 	f := l.print
+	if len(f.Tensors) == 0 && a.kind != api.KindDataset {
+		if !named {
+			return nil
+		}
+		return cli.Hint(atPath(path, errors.New("no weights were found in this file")), "files of a data set are registered with --kind %s", api.KindDataset)
+	}
 	e := index.Entry{Model: a.name, Version: a.version, Kind: a.kind, Artifact: filepath.Base(path), Fingerprint: f}
-	set := shardSet(path)
 	if set == "" {
 		a.entries = append(a.entries, e)
 		return nil
@@ -132,6 +143,11 @@ func (a *adder) add(ctx context.Context, env *cli.Env, path string) error {
 	joined, err := judge.Join(f.Format, []*fingerprint.Fingerprint{a.entries[i].Fingerprint, f})
 	a.entries[i].Fingerprint = joined
 	return err
+}
+
+// quoteGlob makes a pattern that matches a path and nothing else.
+func quoteGlob(path string) string {
+	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(path)
 }
 
 func (a *adder) report(env *cli.Env, db *index.DB, path string) error {

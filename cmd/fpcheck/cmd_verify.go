@@ -6,7 +6,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"path/filepath"
 
 	"weightwarden/formats/file"
 	"weightwarden/internal/api"
@@ -58,19 +57,12 @@ type verifier struct {
 	printer  *printer
 	report   *reporter // nil: none is wanted
 	walker   walker
-	parts    []part
+	parts    parts
 	tally    tally
 }
 
-// part is a judged file that may be a part of a set.
-type part struct {
-	path    string
-	subject *judge.Subject
-	verdict *api.Verdict
-}
-
-// tally counts what was judged.
-type tally struct{ judged, hits, clear, open, failed int }
+// tally counts what was judged; sets are counted apart from their files.
+type tally struct{ judged, hits, clear, open, failed, sets int }
 
 func (v *verifier) run(ctx context.Context, env *cli.Env, args []string) error {
 	db, name, err := v.openFor(env)
@@ -105,7 +97,7 @@ func (v *verifier) run(ctx context.Context, env *cli.Env, args []string) error {
 		}
 	}
 	switch {
-	case v.tally.hits > 0:
+	case v.tally.hits+v.tally.sets > 0:
 		env.Exit = cli.ExitMatch
 	case v.tally.open+v.tally.failed > 0:
 		env.Exit = cli.ExitError
@@ -148,92 +140,47 @@ func (v *verifier) visit(ctx context.Context, path string) error {
 		return nil
 	}
 	verdict.Path = path
+	v.tally.add(verdict)
 	v.show(verdict)
-	if verdict.Verdict == api.Partial || shardSet(path) != "" {
-		v.parts = append(v.parts, part{path, subject, verdict})
-	}
+	v.parts.add(path, subject, verdict)
 	return nil
 }
 
-func (v *verifier) show(verdict *api.Verdict) {
-	v.tally.judged++
+// add counts the verdict of a file.
+func (t *tally) add(verdict *api.Verdict) {
+	t.judged++
 	switch {
 	case verdict.Verdict.IsHit():
-		v.tally.hits++
+		t.hits++
 	case verdict.Verdict == api.Inconclusive:
-		v.tally.open++
+		t.open++
 	default:
-		v.tally.clear++
+		t.clear++
 	}
+}
+
+func (v *verifier) show(verdict *api.Verdict) {
 	v.printer.verdict(verdict)
 	if v.report != nil {
 		v.report.add(verdict)
 	}
 }
 
-// sets judges together what lies in one folder and is a part of the same model,
-// by content or by name.
+// sets judges together what may be the parts of one model.
 func (v *verifier) sets(ctx context.Context) error {
-	for _, set := range groups(v.parts) {
-		var subjects []*judge.Subject
-		names := make([]string, 0, len(set.parts))
-		best := 0.0
-		for _, p := range set.parts {
-			subjects = append(subjects, p.subject)
-			names = append(names, filepath.Base(p.path))
-			best = max(best, p.verdict.Coverage.Parameters, p.verdict.Coverage.Bytes)
-		}
-		joined, err := judge.JoinSubjects(subjects)
+	for _, set := range v.parts.sets() {
+		verdict, err := set.judge(ctx, v.judge)
 		if err != nil {
 			return err
 		}
-		verdict, err := v.judge.Verdict(ctx, joined, nil)
-		if err != nil {
-			return err
-		}
-		// A set that shows no more than its best file is no news.
-		if !verdict.Verdict.IsHit() || max(verdict.Coverage.Parameters, verdict.Coverage.Bytes) <= best {
+		// A set that shows no more than one of its files, or a list of shards, is no news.
+		if !verdict.Verdict.IsHit() || extent(verdict) <= set.best {
 			continue
 		}
-		verdict.Path, verdict.Files = set.name, names
+		v.tally.sets++
 		v.show(verdict)
 	}
 	return nil
-}
-
-// set is some files that are judged together.
-type set struct {
-	name  string
-	parts []part
-}
-
-// groups puts parts of one folder that are named like shards of one set, or that
-// match the same model, together. Only groups of two and more are kept.
-func groups(parts []part) []set {
-	var out []set
-	place := map[string]int{}
-	for _, p := range parts {
-		name := shardSet(p.path)
-		key := name
-		if name == "" {
-			name = filepath.Dir(p.path)
-			key = name + "\x00" + p.verdict.Model + "\x00" + p.verdict.ModelVersion
-		}
-		i, ok := place[key]
-		if !ok {
-			i = len(out)
-			place[key] = i
-			out = append(out, set{name: name})
-		}
-		out[i].parts = append(out[i].parts, p)
-	}
-	kept := out[:0]
-	for _, s := range out {
-		if len(s.parts) > 1 {
-			kept = append(kept, s)
-		}
-	}
-	return kept
 }
 
 // summary closes a run over more than one file.
@@ -244,6 +191,9 @@ func (v *verifier) summary(args []string) {
 	s := cli.Style{Colour: cli.ColourFor(v.env, v.env.Stdout)}
 	t := v.tally
 	fmt.Fprintf(v.env.Stdout, "%s judged: %s, %d clear", cli.Plural(t.judged, "file", "files"), hitCount(s, t.hits), t.clear)
+	if t.sets > 0 {
+		fmt.Fprintf(v.env.Stdout, ", %s", s.Red(cli.Plural(t.sets, "match of files together", "matches of files together")))
+	}
 	if t.open+t.failed > 0 {
 		fmt.Fprintf(v.env.Stdout, ", %s", s.Yellow(fmt.Sprintf("%d could not be judged", t.open+t.failed)))
 	}

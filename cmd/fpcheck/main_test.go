@@ -2,8 +2,10 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -12,6 +14,8 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
+	"weightwarden/formats"
+	"weightwarden/formats/all"
 	"weightwarden/internal/api"
 	"weightwarden/internal/fixtures"
 )
@@ -37,6 +41,7 @@ func TestScripts(t *testing.T) {
 			"verdicts": verdicts,
 			"exitcode": exitCode,
 			"header":   header,
+			"shards":   shards,
 		},
 	})
 }
@@ -112,4 +117,37 @@ func exitCode(ts *testscript.TestScript, neg bool, args []string) {
 	if got != want {
 		ts.Fatalf("exit code %d, want %d", got, want)
 	}
+}
+
+// shards FILE PREFIX N: splits a safetensors file into N shards PREFIX-0000I-of-0000N
+// and writes their list PREFIX.safetensors.index.json.
+func shards(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: shards FILE PREFIX N")
+	}
+	src, err := os.ReadFile(ts.MkAbs(args[0]))
+	ts.Check(err)
+	n, err := strconv.Atoi(args[2])
+	ts.Check(err)
+	model, err := all.Decoders().Decode(context.Background(), formats.BytesSource(src), formats.Limits{})
+	ts.Check(err)
+	list := map[string]string{}
+	for i := range n {
+		from, to := i*len(model.Tensors)/n, (i+1)*len(model.Tensors)/n
+		header, body := map[string]any{}, []byte{}
+		name := fmt.Sprintf("%s-%05d-of-%05d.safetensors", args[1], i+1, n)
+		for _, t := range model.Tensors[from:to] {
+			at := len(body)
+			body = append(body, src[t.Data.Offset:t.Data.Offset+t.Data.Length]...)
+			header[t.Name] = map[string]any{"dtype": t.DType.String(), "shape": t.Shape, "data_offsets": []int{at, len(body)}}
+			list[t.Name] = filepath.Base(name)
+		}
+		text, err := json.Marshal(header)
+		ts.Check(err)
+		out := binary.LittleEndian.AppendUint64(nil, uint64(len(text)))
+		ts.Check(os.WriteFile(ts.MkAbs(name), append(append(out, text...), body...), 0o600))
+	}
+	text, err := json.Marshal(map[string]any{"metadata": map[string]any{}, "weight_map": list})
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]+".safetensors.index.json"), text, 0o600))
 }
