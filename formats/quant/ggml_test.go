@@ -108,3 +108,38 @@ func TestDecodeQ8_1(t *testing.T) {
 	want[31] = -1.5
 	equalNumbers(t, got, want)
 }
+
+// Blocks of a big-endian file: every binary16 in them has its bytes reversed.
+func TestViewsOfBigEndianBlocks(t *testing.T) {
+	halves := map[string][]int{"Q4_0": {0}, "Q4_1": {0, 2}, "Q8_0": {0}, "Q2_K": {80, 82}, "Q3_K": {108}, "Q4_K": {0, 2}, "Q5_K": {0, 2},
+		"Q6_K": {208}, "IQ4_NL": {0}, "IQ2_S": {0}, "IQ3_S": {0}, "TQ1_0": {52}, "TQ2_0": {64}, "Q1_0": {0}, "Q2_0": {0}, "MXFP4": nil, "NVFP4": nil}
+	for name, d := range ggmlTypes() {
+		t.Run(name, func(t *testing.T) {
+			per, bits := d.Block()
+			src := make([]byte, bits/8) // there are no vectors of types without a dequantiser
+			if d != formats.Q8_1 && d != formats.IQ4_48 {
+				src = readFile(t, fixtures.Path(t, "quant", "ggml", name+".packed"))
+			}
+			if swaps, known := halves[name]; known {
+				for at := 0; at < len(src); at += int(bits / 8) {
+					for _, h := range swaps {
+						src[at+h], src[at+h+1] = src[at+h+1], src[at+h]
+					}
+				}
+			}
+			x := tensor("w", d, src, int64(len(src))*8/bits, per)
+			x.Data.BigEndian = true
+			views := quant.Views(&formats.Model{Tensors: []formats.Tensor{x}})
+			if _, known := halves[name]; !known {
+				if len(views) != 0 {
+					t.Errorf("%d views of blocks whose order is not known", len(views))
+				}
+				return
+			}
+			if len(views) != 1 {
+				t.Fatalf("%d views, want 1", len(views))
+			}
+			equalNumbers(t, readAll(t, &views[0]), floats(t, fixtures.Path(t, "quant", "ggml", name+".f32")))
+		})
+	}
+}

@@ -32,6 +32,7 @@ type packed struct {
 	bytes  int64 // bytes of a step
 	bits   int64 // of a number narrower than a byte, else 0
 	swap   int   // width of words to be reversed, 0 or 1 for none
+	halves []int // where blocks have binary16 numbers to be reversed
 	buf    []byte
 	tmp    []float32
 }
@@ -51,7 +52,9 @@ func openPacked(t *formats.Tensor) (*packed, error) {
 	if bits < 8 {
 		p.step, p.bytes, p.bits = 8, bits, bits
 	}
-	if t.Data.BigEndian {
+	if t.Data.BigEndian && t.DType.IsBlock() {
+		p.halves, _ = halvesOf(t.DType)
+	} else if t.Data.BigEndian {
 		p.swap = wordBytes(t.DType)
 	}
 	p.allocate()
@@ -133,6 +136,9 @@ func (p *packed) fill(dst []float32, at int64) error {
 		return err
 	}
 	swapWords(buf, p.swap)
+	if len(p.halves) > 0 {
+		swapBlocks(buf, int(p.bytes), p.halves)
+	}
 	p.decode(dst, buf)
 	return nil
 }
