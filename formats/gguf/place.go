@@ -58,7 +58,7 @@ func (p *parser) typed(out *formats.Tensor, t info) bool {
 	case t.bad:
 		p.find("shape", formats.Warning, -1, "tensor %.200q has an impossible shape: its bytes up to the next tensor are taken as they are", t.name)
 		return false
-	case p.big && d.IsBlock():
+	case p.big && d.IsBlock() && !knownOrder(d):
 		p.find("order", formats.Warning, -1, "tensor %.200q has big-endian %s blocks: its bytes are taken as they are", t.name, d)
 		return false
 	}
@@ -71,6 +71,12 @@ func (p *parser) typed(out *formats.Tensor, t info) bool {
 	}
 	out.DType, out.Shape, out.Data.Length, out.Data.BigEndian = d, t.shape, length, p.big
 	return true
+}
+
+// knownOrder reports whether big-endian blocks of d can be read.
+func knownOrder(d formats.DType) bool {
+	_, _, ok := d.ByteOrder()
+	return ok
 }
 
 // nextOffsets returns a function that finds the next greater offset of a tensor.

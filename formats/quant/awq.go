@@ -187,7 +187,7 @@ type awqFast struct {
 	src    formats.Source
 	offset int64
 	in     int64
-	swap   int
+	swap   func([]byte)
 	groups *columnGroups // z holds what is added
 	buf    []byte
 }
@@ -204,7 +204,9 @@ func (a *awqFast) fill(dst []float32, row, n, col, w int64) error {
 		if err := formats.ReadFull(a.src, buf, a.offset+2*((row+top)/4*a.in+col)); err != nil {
 			return err
 		}
-		swapWords(buf, a.swap)
+		if a.swap != nil {
+			a.swap(buf)
+		}
 		for c := range w {
 			scale, add := a.groups.of(col + c)
 			for r := range min(4, n-top) {
@@ -263,9 +265,7 @@ func openAWQFast(t, scales, zeros *formats.Tensor) (rowSource, error) {
 	g := &columnGroups{groups: in / group, size: group, scale: scale, scaleWidth: out}
 	g.zero = func(dst []float32, group, row int64) error { return zero.readAt(dst, group*out+row) }
 	a := &awqFast{src: t.Data.Source, offset: t.Data.Offset, in: in, groups: g}
-	if t.Data.BigEndian {
-		a.swap = 2
-	}
+	a.swap, _ = bigEndian(t)
 	return newTiled(a, out, in), nil
 }
 

@@ -26,7 +26,7 @@ type words struct {
 	src    formats.Source
 	offset int64
 	width  int64 // words of a row
-	order  binary.ByteOrder
+	swap   func([]byte)
 	buf    []byte
 }
 
@@ -34,10 +34,8 @@ func openWords(t *formats.Tensor) (*words, error) {
 	if !readable(t) || len(t.Shape) != 2 || t.Data.Strides != nil {
 		return nil, fmt.Errorf("%w: the words of tensor %.200q", formats.ErrTruncated, t.Name)
 	}
-	w := &words{src: t.Data.Source, offset: t.Data.Offset, width: t.Shape[1], order: binary.LittleEndian}
-	if t.Data.BigEndian {
-		w.order = binary.BigEndian
-	}
+	w := &words{src: t.Data.Source, offset: t.Data.Offset, width: t.Shape[1]}
+	w.swap, _ = bigEndian(t)
 	return w, nil
 }
 
@@ -50,8 +48,8 @@ func (w *words) read(dst []uint32, row, col int64) error {
 	if err := formats.ReadFull(w.src, buf, w.offset+4*(row*w.width+col)); err != nil {
 		return err
 	}
-	if w.order == binary.BigEndian {
-		swapWords(buf, 4)
+	if w.swap != nil {
+		w.swap(buf)
 	}
 	for i := range dst {
 		dst[i] = binary.LittleEndian.Uint32(buf[4*i:])

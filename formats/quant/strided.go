@@ -50,7 +50,7 @@ type strided struct {
 	width  int64 // bytes of an element
 	per    int64 // numbers of an element
 	cols   int64
-	swap   int
+	swap   func([]byte)
 	index  []int64
 	gather []byte // elements in logical order, at most scratchBytes
 	window []byte
@@ -73,9 +73,7 @@ func openStrided(t *formats.Tensor, cols int64) (rowSource, error) {
 	if step := t.Data.Strides[len(t.Shape)-1]; step*s.width > int64(len(s.window))/16 || step*s.width < -int64(len(s.window))/16 {
 		s.jumps = true
 	}
-	if t.Data.BigEndian {
-		s.swap = wordBytes(t.DType)
-	}
+	s.swap, _ = bigEndian(t)
 	return s, nil
 }
 
@@ -92,7 +90,9 @@ func (s *strided) read(dst []float32, row, col int64) error {
 		if err := s.collect(buf, first); err != nil {
 			return err
 		}
-		swapWords(buf, s.swap)
+		if s.swap != nil {
+			s.swap(buf)
+		}
 		got := min(int(n*s.per)-skip, len(dst))
 		if skip == 0 && int64(got) == n*s.per {
 			s.decode(dst[:got], buf)

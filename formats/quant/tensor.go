@@ -27,12 +27,12 @@ type packed struct {
 	src    formats.Source
 	offset int64
 	decode decoder
-	total  int64 // numbers
-	step   int64 // numbers that start on a byte and on a block
-	bytes  int64 // bytes of a step
-	bits   int64 // of a number narrower than a byte, else 0
-	swap   int   // width of words to be reversed, 0 or 1 for none
-	halves []int // where blocks have binary16 numbers to be reversed
+	total  int64        // numbers
+	step   int64        // numbers that start on a byte and on a block
+	bytes  int64        // bytes of a step
+	bits   int64        // of a number narrower than a byte, else 0
+	swap   func([]byte) // of big-endian contents, else nil
+	unit   int64        // bytes that swap takes together
 	buf    []byte
 	tmp    []float32
 }
@@ -52,11 +52,7 @@ func openPacked(t *formats.Tensor) (*packed, error) {
 	if bits < 8 {
 		p.step, p.bytes, p.bits = 8, bits, bits
 	}
-	if t.Data.BigEndian && t.DType.IsBlock() {
-		p.halves, _ = halvesOf(t.DType)
-	} else if t.Data.BigEndian {
-		p.swap = wordBytes(t.DType)
-	}
+	p.swap, p.unit = bigEndian(t)
 	p.allocate()
 	return p, nil
 }
@@ -73,9 +69,8 @@ func openCodes(t *formats.Tensor, bits int64, f decoder) (*packed, error) {
 		return nil, err
 	}
 	p := &packed{src: t.Data.Source, offset: t.Data.Offset, decode: f, total: size * 8 / bits, step: 8, bytes: bits, bits: bits}
-	if t.Data.BigEndian && wordBytes(t.DType) > 1 {
-		p.swap = wordBytes(t.DType)
-		p.step, p.bytes = 8*int64(p.swap), bits*int64(p.swap) // whole words
+	if p.swap, p.unit = bigEndian(t); p.swap != nil {
+		p.step, p.bytes = 8*p.unit, bits*p.unit // whole words
 	}
 	p.allocate()
 	return p, nil
@@ -87,11 +82,14 @@ func (p *packed) allocate() {
 	p.tmp = make([]float32, p.step)
 }
 
-// wordBytes is the width of the numbers of a plain type that byte order applies
-// to, 1 where it does not matter.
-func wordBytes(d formats.DType) int {
-	_, bits := d.Block()
-	return int(max(1, bits/8/Numbers(d)))
+// bigEndian returns what turns the contents of t into little-endian ones, nil where
+// they are, and how many bytes belong together.
+func bigEndian(t *formats.Tensor) (swap func([]byte), unit int64) {
+	if !t.Data.BigEndian {
+		return nil, 1
+	}
+	f, n, _ := t.DType.ByteOrder()
+	return f, int64(n)
 }
 
 // readAt reads len(dst) numbers from number at on.
@@ -129,30 +127,16 @@ func (p *packed) fill(dst []float32, at int64) error {
 	steps := (int64(len(dst)) + p.step - 1) / p.step
 	buf := p.buf[:steps*p.bytes]
 	if p.bits > 0 { // the last step of a narrow type may be ragged
-		word := int64(max(p.swap, 1))
-		buf = buf[:(int64(len(dst))*p.bits+8*word-1)/(8*word)*word]
+		buf = buf[:(int64(len(dst))*p.bits+8*p.unit-1)/(8*p.unit)*p.unit]
 	}
 	if err := formats.ReadFull(p.src, buf, p.offset+at/p.step*p.bytes); err != nil {
 		return err
 	}
-	swapWords(buf, p.swap)
-	if len(p.halves) > 0 {
-		swapBlocks(buf, int(p.bytes), p.halves)
+	if p.swap != nil {
+		p.swap(buf)
 	}
 	p.decode(dst, buf)
 	return nil
-}
-
-// swapWords reverses the bytes of every word of width bytes.
-func swapWords(buf []byte, width int) {
-	if width < 2 {
-		return
-	}
-	for ; len(buf) >= width; buf = buf[width:] {
-		for a, b := 0, width-1; a < b; a, b = a+1, b-1 {
-			buf[a], buf[b] = buf[b], buf[a]
-		}
-	}
 }
 
 // packedRows reads a contiguous tensor by row and column.

@@ -10,7 +10,7 @@ type transposed struct {
 	decode decoder
 	stride int64 // bytes between the columns
 	width  int64 // bytes of a number
-	swap   int
+	swap   func([]byte)
 	run    []byte
 	column []float32
 }
@@ -23,9 +23,7 @@ func openTransposed(t *formats.Tensor) (rowSource, bool) {
 	_, bits := t.DType.Block()
 	s := &transposed{src: t.Data.Source, offset: t.Data.Offset, decode: decoderOf(t.DType),
 		stride: t.Data.Strides[1] * bits / 8, width: bits / 8}
-	if t.Data.BigEndian {
-		s.swap = wordBytes(t.DType)
-	}
+	s.swap, _ = bigEndian(t)
 	return newTiled(s, t.Shape[0], t.Shape[1]), true
 }
 
@@ -38,7 +36,9 @@ func (s *transposed) fill(dst []float32, row, n, col, w int64) error {
 		if err := formats.ReadFull(s.src, run, s.offset+row*s.width+(col+c)*s.stride); err != nil {
 			return err
 		}
-		swapWords(run, s.swap)
+		if s.swap != nil {
+			s.swap(run)
+		}
 		s.decode(column, run)
 		for i, x := range column {
 			dst[int64(i)*w+c] = x

@@ -147,7 +147,7 @@ func readable(t *formats.Tensor) bool {
 		e.Offset > e.Source.Size() || e.Length > e.Source.Size()-e.Offset {
 		return false
 	}
-	if _, known := halvesOf(t.DType); e.BigEndian && t.DType.IsBlock() && !known {
+	if _, _, ok := t.DType.ByteOrder(); e.BigEndian && !ok {
 		return false
 	}
 	if e.Strides != nil {
