@@ -71,3 +71,10 @@ nulls: ## measure what independent models reach against the bound (writes docs/n
 .PHONY: clean
 clean: ## remove what the other targets made
 	rm -rf bin dist .demo
+
+.PHONY: oracle
+oracle: ## compare the decoders with safetensors, gguf, onnx, numpy and h5py on random files
+	@test -x .venv/bin/python || python3 -m venv .venv
+	@.venv/bin/python -m pip install -q -r testdata/gen/requirements.txt
+	@mkdir -p bin && $(GO) build -buildvcs=false -o bin/oracle ./testdata/gen/oracle
+	@.venv/bin/python testdata/gen/oracle.py bin/oracle

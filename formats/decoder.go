@@ -249,9 +249,21 @@ func join(found []*Model, errs []error, limits Limits) (*Model, error) {
 		}
 	}
 	for _, err := range errs {
-		out.AddFinding(limits.Findings, Finding{Code: "decode", Severity: Unread, Offset: -1, Text: err.Error()})
+		f := Finding{Code: "decode", Severity: Unread, Offset: -1, Text: err.Error()}
+		if len(out.Tensors) > 0 && failedAtOnce(err) {
+			f.Severity = Info
+		}
+		out.AddFinding(limits.Findings, f)
 	}
 	return out, nil
+}
+
+// failedAtOnce reports whether a decoder stopped at the first bytes: beside one
+// that read tensors, it was the likeness of a number (a safetensors header of 640
+// bytes starts like a pickle) and not a second format.
+func failedAtOnce(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && errors.Is(err, ErrMalformed) && e.Offset >= 0 && e.Offset < 16
 }
 
 func appendNew(list []string, s string) []string {

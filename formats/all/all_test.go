@@ -4,13 +4,30 @@ import (
 	"encoding/json"
 	"os"
 	"slices"
+	"strings"
 	"testing"
 
 	"weightwarden/formats"
 	"weightwarden/formats/all"
 	"weightwarden/formats/file"
+	"weightwarden/formats/formatstest"
 	"weightwarden/internal/fixtures"
 )
+
+// A safetensors header of 640 bytes starts like a pickle of protocol 2, and is none.
+func TestLikeness(t *testing.T) {
+	header := `{"w":{"dtype":"U8","shape":[4],"data_offsets":[0,4]}}`
+	data := formatstest.SafetensorsRaw(header+strings.Repeat(" ", 640-len(header)), []byte("abcd"))
+	m, err := all.Decoders().Decode(t.Context(), formats.BytesSource(data), formats.Limits{})
+	if err != nil || m.Format != "safetensors" || len(m.Tensors) != 1 {
+		t.Fatalf("%+v, %v", m, err)
+	}
+	for _, f := range m.Findings {
+		if f.Severity != formats.Info {
+			t.Errorf("%+v", f)
+		}
+	}
+}
 
 // Every malformed file ends as its manifest says: in an error, or in a model with
 // the tensors that can be had, which says what is odd about it; "either" allows
