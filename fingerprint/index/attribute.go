@@ -9,15 +9,21 @@ import (
 )
 
 // Thresholds of attribution, on lambda: what share of a protected model's own
-// training is in the suspect. Sibling children of one base reach .07 by shared
-// drift, so that a share is believed from .15 on, and not on its significance
-// alone.
+// training is in the suspect. Children of one base share drift: a sibling that
+// moved as far as the protected child reaches .07, one that moved five times as far
+// reaches .4. So a share is believed where the suspect moved mostly along the
+// child's own direction (rho), or where all of it is there, no more and no less,
+// and never on its significance alone.
 const (
-	minLambda  = 0.15
-	minZ       = 4
-	mergedLow  = 0.15
-	mergedHigh = 0.85
-	mergedRest = 0.1 // of |p-b|^2 that a mixture may leave unexplained
+	minLambda   = 0.15
+	minRho      = 0.35
+	minRhoMixed = 0.1 // where a stranger was mixed in, whose clipped outliers stay behind
+	wholeLow    = 0.75
+	wholeHigh   = 1.3
+	minZ        = 4
+	mergedLow   = 0.15
+	mergedHigh  = 0.85
+	mergedRest  = 0.1 // of |p-b|^2 that a mixture may leave unexplained
 )
 
 // attribute settles which of several related models the suspect is, or is made
@@ -85,7 +91,7 @@ func dropBaseOnly(found []candidate, fp *fingerprint.Fingerprint) []candidate {
 				if b.match.Kind != "public" {
 					continue
 				}
-				e, only, ok := baseOnly(fp, p, b)
+				e, only, ok := baseOnly(fp, p, b, found)
 				if !ok {
 					continue
 				}
@@ -113,9 +119,9 @@ func dropBaseOnly(found []candidate, fp *fingerprint.Fingerprint) []candidate {
 
 // baseOnly measures whether the suspect has anything of p that the public b has
 // not.
-func baseOnly(fp *fingerprint.Fingerprint, p, b *candidate) (fingerprint.Evidence, bool, bool) {
+func baseOnly(fp *fingerprint.Fingerprint, p, b *candidate, all []candidate) (fingerprint.Evidence, bool, bool) {
 	// What p has in place and b has not at all (a new head, an adapter) is p's own.
-	ts := triples(fp, p, b)
+	ts := triples(fp, p, b, all)
 	if len(ts) == 0 {
 		return fingerprint.Evidence{}, false, false
 	}
@@ -127,7 +133,7 @@ func baseOnly(fp *fingerprint.Fingerprint, p, b *candidate) (fingerprint.Evidenc
 		e.Text = fmt.Sprintf("%s differs from the public %s by less than the sketches see: the file may be either", name, base)
 		return e, rank(p.match.Relation) > rank(fingerprint.Repackaged), true
 	}
-	if d.lambda >= minLambda && d.z() >= minZ {
+	if d.isOwn() {
 		e.Text = fmt.Sprintf("%.0f%% (± %.0f) of what training added to %s over the public %s is in this file (z = %.0f)",
 			100*d.lambda, 200*d.sd, name, base, d.z())
 		return e, false, true
@@ -135,6 +141,16 @@ func baseOnly(fp *fingerprint.Fingerprint, p, b *candidate) (fingerprint.Evidenc
 	e.Text = fmt.Sprintf("the file is near the public %s; of what training added to %s over it, %.0f%% (± %.0f) is here: the public model or another child of it",
 		base, name, 100*d.lambda, 200*d.sd)
 	return e, true, true
+}
+
+// isOwn reports whether the delta shows the protected model's own training.
+func (d delta) isOwn() bool {
+	least := minRho
+	if d.mixed {
+		least = minRhoMixed
+	}
+	whole := d.lambda >= wholeLow && d.lambda <= wholeHigh
+	return d.lambda >= minLambda && d.z() >= minZ && (d.rho >= least || whole)
 }
 
 // rankByDelta puts the nearer of two related models first: a parent and its
@@ -146,7 +162,7 @@ func rankByDelta(found []candidate, fp *fingerprint.Fingerprint) {
 			if rank(above.match.Relation) <= rank(fingerprint.Repackaged) || below.match.Coverage.Parameters < 0.5*above.match.Coverage.Parameters {
 				break
 			}
-			d, ok := measure(triples(fp, below, above))
+			d, ok := measure(triples(fp, below, above, nil))
 			if !ok || d.lambda <= 0.5 || d.z() < minZ {
 				break
 			}
@@ -166,7 +182,7 @@ func nameMixture(found []candidate, fp *fingerprint.Fingerprint) {
 	}
 	for i := 1; i < len(found); i++ {
 		other := &found[i]
-		d, ok := measure(triples(fp, first, other))
+		d, ok := measure(triples(fp, first, other, nil))
 		if !ok || d.lambda < mergedLow || d.lambda > mergedHigh || d.z() < minZ || d.rest > mergedRest {
 			continue
 		}

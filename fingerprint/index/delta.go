@@ -8,11 +8,22 @@ import (
 
 // triple is one tensor of the suspect with the tensors of two registered models
 // that it matches, as sums of layer T.
-type triple struct{ s, p, b []float32 }
+// strangers are what other, unrelated models that the suspect matches have there.
+type triple struct {
+	s, p, b   []float32
+	strangers [][]float32
+}
 
-// triples lists the tensors of the suspect that both models have in place.
-func triples(fp *fingerprint.Fingerprint, p, b *candidate) []triple {
+// triples lists the tensors of the suspect that both models have in place. Of all
+// that match, those that are neither p nor b may be strangers.
+func triples(fp *fingerprint.Fingerprint, p, b *candidate, all []candidate) []triple {
 	ofP, ofB := inPlace(fp, p), inPlace(fp, b)
+	var others []map[int][]float32
+	for i := range all {
+		if all[i].reg != p.reg && all[i].reg != b.reg {
+			others = append(others, inPlace(fp, &all[i]))
+		}
+	}
 	var out []triple
 	for s := range fp.Tensors {
 		x, y := ofP[s], ofB[s]
@@ -23,7 +34,13 @@ func triples(fp *fingerprint.Fingerprint, p, b *candidate) []triple {
 		n := min(len(x), len(y), len(z))
 		x, y, z = folded(x, n), folded(y, n), folded(z, n)
 		if n > 0 && len(x) == n && len(y) == n && len(z) == n {
-			out = append(out, triple{z, x, y})
+			t := triple{s: z, p: x, b: y}
+			for _, o := range others {
+				if q := folded(o[s], n); len(q) == n && unrelated(q, y) {
+					t.strangers = append(t.strangers, q)
+				}
+			}
+			out = append(out, t)
 		}
 	}
 	return out
@@ -40,6 +57,34 @@ func inPlace(fp *fingerprint.Fingerprint, c *candidate) map[int][]float32 {
 		s, r := fp.Tensors[m.Suspect].Sketch, c.reg.Tensors[m.Registered].Sketch
 		if s != nil && r != nil && s.Count == r.Count && s.Length == r.Length && s.Buckets == r.Buckets {
 			out[m.Suspect] = r.Sum
+		}
+	}
+	return out
+}
+
+// unrelated reports whether two sums point in different directions.
+func unrelated(a, b []float32) bool {
+	return math.Abs(dot(a, b)) < 0.5*math.Sqrt(dot(a, a)*dot(b, b))
+}
+
+// without returns v with its component in the span of the directions taken out.
+// They are nearly orthogonal, so that a few rounds over them converge.
+func without(v []float32, directions ...[]float32) []float32 {
+	out := append([]float32(nil), v...)
+	rounds := 1
+	if len(directions) > 1 {
+		rounds = 4
+	}
+	for range rounds {
+		for _, d := range directions {
+			dd := dot(d, d)
+			if dd <= 0 {
+				continue
+			}
+			k := dot(out, d) / dd
+			for i := range out {
+				out[i] -= float32(k * float64(d[i]))
+			}
 		}
 	}
 	return out
@@ -65,6 +110,8 @@ type delta struct {
 	sd      float64 // standard deviation of lambda from the sketch noise
 	rest    float64 // what b + lambda (p-b) leaves unexplained, against |p-b|^2
 	size    float64 // |p-b| against |b|
+	rho     float64 // correlation of the suspect's difference from b with p's
+	mixed   bool    // strangers were taken out: what is left of them blurs rho
 	tensors int
 }
 
@@ -75,31 +122,29 @@ func (d delta) z() float64 { return d.lambda / max(d.sd, 1e-9) }
 // as far as sums of 11 significant bits can tell.
 const invisible = 3e-7
 
-// measure computes the delta; false where the models cannot be told apart. Each tensor's own direction of b is projected out
-// first: children of one base share drift such as weight decay along it, and a
-// rescaled copy differs along it only. Tensors weigh by their size relative to b.
+// measure computes the delta; false where the models cannot be told apart. Each
+// tensor's own direction of b is projected out first, and those of strangers that
+// were mixed in: children of one base share drift such as weight decay along it,
+// and a rescaled copy differs along it only. Tensors weigh by their size relative
+// to b.
 func measure(ts []triple) (delta, bool) {
-	var num, den, variance, rest float64
-	n := 0
+	var num, den, moved, variance, rest float64
+	n, mixed := 0, false
 	type sums struct{ w, pp, sp, ss, dim float64 }
 	var all []sums
 	for _, t := range ts {
-		bb, sb, pb := dot(t.b, t.b), dot(t.s, t.b), dot(t.p, t.b)
+		bb := dot(t.b, t.b)
 		if bb <= 0 {
 			continue
 		}
-		ks, kp := sb/bb, pb/bb
-		var x sums
-		for i := range t.b {
-			s := float64(t.s[i]) - ks*float64(t.b[i])
-			p := float64(t.p[i]) - kp*float64(t.b[i])
-			x.pp += p * p
-			x.sp += s * p
-			x.ss += s * s
-		}
+		mixed = mixed || len(t.strangers) > 0
+		directions := append([][]float32{t.b}, t.strangers...)
+		suspect, own := without(t.s, directions...), without(t.p, directions...)
+		x := sums{pp: dot(own, own), sp: dot(suspect, own), ss: dot(suspect, suspect)}
 		x.w, x.dim = 1/bb, float64(len(t.b))
 		num += x.w * x.sp
 		den += x.w * x.pp
+		moved += x.w * x.ss
 		all = append(all, x)
 		n++
 	}
@@ -112,7 +157,8 @@ func measure(ts []triple) (delta, bool) {
 		rest += x.w * r
 		variance += x.w * x.w * x.pp * r / x.dim
 	}
-	return delta{lambda: lambda, sd: math.Sqrt(variance) / den, rest: rest / den, size: math.Sqrt(den / float64(n)), tensors: n}, true
+	return delta{lambda: lambda, sd: math.Sqrt(variance) / den, rest: rest / den, size: math.Sqrt(den / float64(n)),
+		rho: num / math.Sqrt(max(den*moved, 1e-300)), mixed: mixed, tensors: n}, true
 }
 
 func dot(a, b []float32) float64 {
