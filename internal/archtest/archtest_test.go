@@ -59,7 +59,7 @@ var arrows = []arrow{
 
 // opensFiles are the packages of formats that touch the disk: to open a file, to
 // hold an unpacked member in a nameless temporary file, to build tests.
-var opensFiles = []string{"formats/spool.go", "formats/file", "formats/sandbox", "formats/formatstest"}
+var opensFiles = []string{"formats/spool.go", "formats/file", "formats/archive/dir", "formats/sandbox", "formats/formatstest"}
 
 func local(dirs ...string) []string {
 	for i, d := range dirs {
