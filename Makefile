@@ -8,6 +8,7 @@ LDFLAGS  := -s -w -X weightwarden/internal/buildinfo.version=$(VERSION)
 BUILD    := CGO_ENABLED=0 $(GO) build -buildvcs=false -trimpath -ldflags "$(LDFLAGS)"
 PROGRAMS := $(patsubst %/main.go,./%,$(wildcard cmd/*/main.go))
 FUZZTIME ?= 60s
+LOAD     ?= --for 30s
 
 .DEFAULT_GOAL := help
 
@@ -67,6 +68,22 @@ matrix: ## make every file of the evasion matrix by the real tools and judge it 
 .PHONY: nulls
 nulls: ## measure what independent models reach against the bound (writes docs/nulls.md)
 	$(GO) run ./tools/nulls
+
+.PHONY: bench
+bench: ## measure speed and memory beside the hash one would run instead (writes docs/performance.md)
+	$(GO) run ./tools/bench
+
+.PHONY: loadtest
+loadtest: build ## put a fleet's load on a server on this machine (LOAD: flags of fpserver loadtest)
+	@d=$$(mktemp -d); bin/fpserver serve --data $$d/data --listen 127.0.0.1:0 >$$d/out 2>$$d/err & pid=$$!; \
+	trap "kill $$pid; rm -rf $$d" EXIT; url=; \
+	for i in $$(seq 100); do url=$$(sed -n 's/^listening on //p' $$d/out); test -n "$$url" && break; sleep 0.1; done; \
+	test -n "$$url" || { cat $$d/err; exit 1; }; \
+	bin/fpserver loadtest --data $$d/data $(LOAD) $$url
+
+.PHONY: testdata
+testdata: ## make the test data again by the real tools (Python 3; keeps trained weights)
+	testdata/gen/run.sh
 
 .PHONY: clean
 clean: ## remove what the other targets made
