@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -308,4 +309,31 @@ func FuzzOpen(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestMethods reads archives by 7-Zip 26.02: a file of 3000 bytes and one of 280.
+func TestMethods(t *testing.T) {
+	one := make([]byte, 3000)
+	for i := range one {
+		one[i] = byte(i * i >> 5)
+	}
+	want := []string{"d/one.bin=" + string(one), "d/two.bin=" + strings.Repeat("second member ", 20)}
+	for _, name := range []string{"BZip2", "LZMA", "XZ"} {
+		data, err := os.ReadFile("testdata/" + name + ".zip")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if members, codes := open(t, data); !slices.Equal(members, want) || codes != nil {
+			t.Errorf("%s: %d members, %q", name, len(members), codes)
+		}
+	}
+	for name, code := range map[string]string{"Deflate64": "zip.member", "enc": "zip.flags", "aes": "zip.member"} {
+		data, err := os.ReadFile("testdata/" + name + ".zip")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, codes := open(t, data); !slices.Contains(codes, code) {
+			t.Errorf("%s: findings %q lack %s", name, codes, code)
+		}
+	}
 }
