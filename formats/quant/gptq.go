@@ -290,22 +290,21 @@ func openGPTQ(t, scales, zeros, index *formats.Tensor, bits, in int64) (rowSourc
 	if err := zero.readAt(raw, 0); err != nil {
 		return nil, err
 	}
-	switch half := float32(int(1) << (bits - 1)); {
-	case slices.Min(raw) == half-1 && slices.Max(raw) == half-1: // symmetric, less one
-		offset = 1
-	case slices.Min(raw) == half && slices.Max(raw) == half: // symmetric, as it is
-	default:
-		if offset, err = q.zeroOffset(t.Shape[1], in); err != nil {
-			return nil, err
-		}
+	if offset, err = q.zeroOffset(raw, t.Shape[1], in); err != nil {
+		return nil, err
 	}
 	return newTiled(q, t.Shape[1], in), nil
 }
 
-// zeroOffset finds what to add to stored zero points. The first file format
-// stores them less one, the second as they are, and nothing in the tensors says
-// which; but codes lie around their zero point, so the nearer mean tells.
-func (q *gptq) zeroOffset(out, in int64) (float32, error) {
+// zeroOffset finds what to add to stored zero points, of which raw are some. The
+// first file format stores them less one, the second as they are, and nothing in
+// the tensors says which. Where all are the same and about half the range, that
+// half is meant; else codes lie around their zero point, so the nearer mean tells.
+func (q *gptq) zeroOffset(raw []float32, out, in int64) (float32, error) {
+	half := float32(int(1) << (q.bits - 1))
+	if low, high := slices.Min(raw), slices.Max(raw); low == high && (low == half || low == half-1) {
+		return half - low, nil // symmetric
+	}
 	n, w := min(out, tileRows), min(in, 4096)
 	tile := make([]float32, n*w)
 	var sum, count float64
