@@ -8,6 +8,7 @@ import (
 	"weightwarden/formats/archive/stream"
 	"weightwarden/formats/archive/tar"
 	"weightwarden/formats/archive/zip"
+	"weightwarden/formats/coreml"
 	"weightwarden/formats/gguf"
 	"weightwarden/formats/hdf5"
 	"weightwarden/formats/npy"
@@ -15,6 +16,7 @@ import (
 	"weightwarden/formats/pytorch"
 	"weightwarden/formats/safetensors"
 	"weightwarden/formats/sharded"
+	"weightwarden/formats/tensorrt"
 	"weightwarden/formats/tfjs"
 	"weightwarden/formats/tflite"
 )
@@ -31,6 +33,8 @@ func Decoders() formats.Decoders {
 			hdf5.Decoder{},
 			tflite.Decoder{},
 			tfjs.Decoder{},
+			coreml.Decoder{},
+			tensorrt.Decoder{},
 			lfs.Decoder{},
 			sharded.Decoder{Shards: []formats.Decoder{safetensors.Decoder{}, pytorch.Decoder{}}},
 		},

@@ -54,7 +54,7 @@ func FuzzDecoder(f *testing.F) {
 		if err != nil {
 			f.Fatal(err)
 		}
-		f.Add(data[:min(len(data), 32<<10)])
+		f.Add(data[:min(len(data), 4<<10)])
 	}
 	formatstest.Fuzz(f, Decoder{}, corpus())
 }
