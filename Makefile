@@ -70,8 +70,9 @@ nulls: ## measure what independent models reach against the bound (writes docs/n
 	$(GO) run ./tools/nulls
 
 .PHONY: bench
-bench: ## measure speed and memory beside the hash one would run instead (writes docs/performance.md)
-	$(GO) run ./tools/bench
+bench: ## measure speed beside b3sum (from its crate where cargo is there, else PATH) and sha256sum (writes docs/performance.md)
+	@test -x .bench/bin/b3sum || ! command -v cargo >/dev/null || cargo install --quiet b3sum --root .bench
+	$(GO) run ./tools/bench $$(test -x .bench/bin/b3sum && echo -b3sum .bench/bin/b3sum)
 
 .PHONY: loadtest
 loadtest: build ## put a fleet's load on a server on this machine (LOAD: flags of fpserver loadtest)

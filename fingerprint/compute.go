@@ -333,10 +333,10 @@ const leanFloor = 64 << 20
 
 // leanOneIn is how many tensors there are at most for each that Lean sketches in
 // full, columns and rows of largest norm included, and leanLeast how many it does
-// at least. Transformer blocks have 7, 9 or 12 tensors, so that in time every kind
+// at least. Transformer blocks have 7 or 9 tensors, so that in time every kind
 // has its turn.
 const (
-	leanOneIn = 8
+	leanOneIn = 16
 	leanLeast = 4
 )
 

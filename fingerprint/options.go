@@ -10,7 +10,7 @@ type Options struct {
 	// Lean reads every byte and computes every layer, but works on a fixed part of
 	// what it reads: it hashes the chunks that their cut value selects, about one
 	// in eight, of the matrices that it sketches, and of them it sketches the rows
-	// of the aligned sample and of layer T; one matrix in eight, and of few one in
+	// of the aligned sample and of layer T; one matrix in sixteen, and of few one in
 	// less, is sketched in full. A file of less than 64 MiB is never looked at so.
 	// It is enough to know which model is there, whatever was done to it, and not
 	// to prove identity, since digests of pieces, tensors and files stay zero where

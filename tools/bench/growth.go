@@ -37,9 +37,9 @@ func triage(_ options, r *report) error {
 		}
 		shapes := network(formats.BF16, n)
 		rows = append(rows, []string{size(bytesOf(formats.BF16, shapes)), fmt.Sprint(len(shapes)), size(c.Read),
-			fmt.Sprintf("%.2f %%", 100*float64(c.Read)/float64(bytesOf(formats.BF16, shapes))), fmt.Sprintf("%.3f s", c.Wall), size(c.Memory)})
+			fmt.Sprintf("%.2f %%", 100*float64(c.Read)/float64(bytesOf(formats.BF16, shapes))), fmt.Sprintf("%.3f s", c.Wall), fmt.Sprintf("%.2f s", c.Processor), size(c.Memory)})
 	}
-	r.table([]string{"file", "tensors", "read", "share", "wall", "memory"}, rows)
+	r.table([]string{"file", "tensors", "read", "share", "wall", "processor", "memory"}, rows)
 	return nil
 }
 

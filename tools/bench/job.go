@@ -39,8 +39,10 @@ func runOne(text string) error {
 		return err
 	}
 	shapes := network(j.DType, j.Size)
-	var src formats.Source = newEndless(bytesOf(j.DType, shapes))
-	if j.File != "" {
+	var src formats.Source
+	if j.File == "" {
+		src = newEndless(bytesOf(j.DType, shapes))
+	} else {
 		f, err := file.Open(j.File)
 		if err != nil {
 			return err

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -25,9 +26,8 @@ func invented(seed uint64) *fingerprint.Fingerprint {
 		p := fingerprint.Piece{Offset: f.Size, Length: n}
 		for at := int64(0); at < n; at += 1 << 20 {
 			c := fingerprint.Chunk{Length: min(1<<20, n-at)}
-			for k := range c.Key {
-				c.Key[k] = byte(g.Uint32())
-			}
+			binary.LittleEndian.PutUint64(c.Key[:], g.Uint64())
+			binary.LittleEndian.PutUint64(c.Key[8:], g.Uint64())
 			p.Chunks = append(p.Chunks, c)
 		}
 		f.Pieces = append(f.Pieces, p)
@@ -71,10 +71,13 @@ func lookups(o options, r *report) error {
 	var rows [][]string
 	have := 0
 	for n := 10; n <= o.models; n *= 10 {
+		var more []index.Entry
 		for ; have < n; have++ {
-			if err := db.Add(index.Entry{Model: fmt.Sprintf("model-%d", have), Version: "1", Kind: "protected", Artifact: "model", Fingerprint: invented(uint64(have))}); err != nil {
-				return err
-			}
+			more = append(more, index.Entry{Model: fmt.Sprintf("model-%d", have), Version: "1", Kind: "protected", Artifact: "model",
+				Fingerprint: invented(uint64(have))})
+		}
+		if err := db.Add(more...); err != nil {
+			return err
 		}
 		row, err := lookup(db, n, filepath.Join(dir, "registry.fpdb"))
 		if err != nil {

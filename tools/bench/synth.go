@@ -88,17 +88,34 @@ func newEndless(size int64) *endless {
 	return e
 }
 
+// vary changes the low bits of the lower byte of every weight in a part of a run.
+func (e *endless) vary(part []byte, within int64, number uint64) {
+	seed := number * 0x9e3779b97f4a7c15
+	mask := (seed ^ seed>>29) & 0x007f007f007f007f
+	i := 0
+	for ; i < len(part) && (within+int64(i))%8 != 0; i++ {
+		part[i] ^= byte(mask >> (8 * ((within + int64(i)) % 8)))
+	}
+	for ; i+8 <= len(part); i += 8 {
+		binary.LittleEndian.PutUint64(part[i:], binary.LittleEndian.Uint64(part[i:])^mask)
+	}
+	for ; i < len(part); i++ {
+		part[i] ^= byte(mask >> (8 * ((within + int64(i)) % 8)))
+	}
+}
+
 // Size implements formats.Source.
 func (e *endless) Size() int64 { return e.size }
 
 // ReadAt implements formats.Source.
 func (e *endless) ReadAt(p []byte, off int64) (int, error) {
-	const run = 50_000
+	const run = 50_000 // bytes, a multiple of 8
 	n := 0
 	for n < len(p) && off < e.size {
 		number, within := uint64(off)/run, off%run
 		start := int64(number*0x9e3779b97f4a7c15>>32%uint64(len(e.pool)/2-run)) * 2 % int64(len(e.pool)-run)
 		k := copy(p[n:], e.pool[start+within:start+min(run, within+e.size-off)])
+		e.vary(p[n:n+k], within, number)
 		n, off = n+k, off+int64(k)
 	}
 	if n < len(p) {
@@ -107,7 +124,24 @@ func (e *endless) ReadAt(p []byte, off int64) (int, error) {
 	return n, nil
 }
 
-// pour writes n bytes of weights, taken from the pool from changing places on so that no two chunks are alike.
+// vary changes the low bits of weights, other ones for every seed, so that cuts fall anew. Whole units only.
+func vary(part []byte, d formats.DType, seed uint64) {
+	switch d {
+	case formats.BF16:
+		mask := seed & 0x007f007f007f007f
+		for i := 0; i+8 <= len(part); i += 8 {
+			binary.LittleEndian.PutUint64(part[i:], binary.LittleEndian.Uint64(part[i:])^mask)
+		}
+	case formats.Q4_K:
+		for at := 0; at+144 <= len(part); at += 144 {
+			for i := at + 16; i < at+144; i += 8 {
+				binary.LittleEndian.PutUint64(part[i:], binary.LittleEndian.Uint64(part[i:])^seed)
+			}
+		}
+	}
+}
+
+// pour writes n bytes of weights, taken from the pool from changing places on and varied so that no two chunks are alike.
 func pour(w *bufio.Writer, n int64, d formats.DType, pool []byte, r *rand.Rand) error {
 	_, bits := d.Block()
 	unit := int(bits / 8)
@@ -117,6 +151,8 @@ func pour(w *bufio.Writer, n int64, d formats.DType, pool []byte, r *rand.Rand) 
 		if len(part) == 0 {
 			part = pool[:n]
 		}
+		part = append([]byte(nil), part...)
+		vary(part, d, r.Uint64())
 		if _, err := w.Write(part); err != nil {
 			return err
 		}
