@@ -162,6 +162,8 @@ func TestEveryAnswerHoldsToTheDocument(t *testing.T) {
 	enrol := must[api.TokenAnswer](t, r, "POST", "/v1/enrol-tokens", api.EnrolTokenRequest{Uses: 2, Labels: map[string]string{"a": "b"}})
 	allow := api.Authorisation{Model: "aurora", Host: "h", Reason: "training", Expires: time.Now().Add(time.Hour)}
 	authorisation := must[api.Authorisation](t, r, "POST", "/v1/authorisations", allow)
+	target := api.Target{Name: "soc", Kind: "webhook", URL: "https://soc.example/hook", Format: "ocsf"}
+	told := must[api.Target](t, r, "POST", "/v1/targets", target)
 	_, csr := request(t)
 	_, csr2 := request(t)
 	now := time.Now()
@@ -208,6 +210,11 @@ func TestEveryAnswerHoldsToTheDocument(t *testing.T) {
 		{"POST", "/v1/authorisations/{id}/approve", []string{authorisation.ID}, nil, false, 204},
 		{"DELETE", "/v1/authorisations/{id}", []string{authorisation.ID}, nil, false, 204},
 		{"GET", "/v1/copies", []string{"?model=aurora"}, nil, false, 200},
+		{"GET", "/v1/targets", nil, nil, false, 200},
+		{"POST", "/v1/targets", nil, target, false, 201},
+		{"GET", "/v1/targets/{id}/deliveries", []string{told.ID}, nil, false, 200},
+		{"POST", "/v1/targets/{id}/replay", []string{told.ID}, api.Replay{}, false, 204},
+		{"DELETE", "/v1/targets/{id}", []string{told.ID}, nil, false, 204},
 		{"GET", "/v1/audit", []string{"?from=0"}, nil, false, 200},
 		{"GET", "/v1/audit/head", nil, nil, false, 200},
 		{"GET", "/v1/audit/proof", []string{"?old=1&new=3"}, nil, false, 200},

@@ -75,6 +75,12 @@ func (s *Server) routes() []route {
 		{"DELETE", api.PathAuthorisations + "/{id}", auth.AuthorWrite, s.revokeAuthorisation},
 		{"GET", api.PathCopies, auth.HitsRead, s.listCopies},
 
+		{"GET", api.PathTargets, auth.SettingWrite, s.listTargets},
+		{"POST", api.PathTargets, auth.SettingWrite, s.addTarget},
+		{"DELETE", api.PathTargets + "/{id}", auth.SettingWrite, s.deleteTarget},
+		{"GET", api.PathTargets + "/{id}/deliveries", auth.SettingWrite, s.listDeliveries},
+		{"POST", api.PathTargets + "/{id}/replay", auth.SettingWrite, s.replay},
+
 		{"GET", api.PathAudit, auth.AuditRead, s.auditLeaves},
 		{"GET", api.PathAuditHead, auth.AuditRead, s.auditHead},
 		{"GET", api.PathAuditProof, auth.AuditRead, s.auditProof},

@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -23,6 +24,7 @@ import (
 	"weightwarden/internal/api"
 	"weightwarden/internal/snapshot"
 	"weightwarden/server/auth"
+	"weightwarden/server/export"
 	"weightwarden/server/registry"
 	"weightwarden/server/store"
 	"weightwarden/server/ui"
@@ -198,7 +200,14 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	}
 	upkeep, stop := context.WithCancel(ctx)
 	done := make(chan struct{})
-	go func() { defer close(done); s.upkeep(upkeep) }()
+	go func() {
+		defer close(done)
+		var wg sync.WaitGroup
+		wg.Go(func() { s.upkeep(upkeep) })
+		sender := &export.Sender{Store: s.store, Log: s.log, Now: s.now}
+		wg.Go(func() { sender.Run(upkeep) })
+		wg.Wait()
+	}()
 	ended := make(chan error, 1)
 	go func() { ended <- srv.Serve(tls.NewListener(l, s.tlsConfig())) }()
 	var err error

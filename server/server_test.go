@@ -275,6 +275,8 @@ func TestBadBodiesAreProblems(t *testing.T) {
 		"limit":               {"GET", "/v1/hits?limit=0", nil, 400},
 		"time":                {"GET", "/v1/hits?since=yesterday", nil, 400},
 		"authorise all":       {"POST", "/v1/authorisations", api.Authorisation{Model: "aurora", Reason: "x", Expires: time.Now().Add(time.Hour)}, 422},
+		"target inside":       {"POST", "/v1/targets", api.Target{Kind: "webhook", URL: "http://x/", Format: "native"}, 422},
+		"target's password":   {"POST", "/v1/targets", api.Target{Kind: "webhook", URL: "https://u:p@x/", Format: "native"}, 422},
 		"no such hit":         {"GET", "/v1/hits/none", nil, 404},
 		"no such route":       {"GET", "/v1/none", nil, 404},
 		"enrolment token":     {"POST", "/v1/agent/enroll", api.EnrollRequest{Token: "wwe1.x.y"}, 400},
@@ -304,7 +306,7 @@ func TestEveryRouteByEveryRole(t *testing.T) {
 	allowed := map[auth.Permission]string{ // restated here on purpose: a change of a grant shall fail a test
 		auth.ModelsRead: "admin analyst reader registrar auditor approver", auth.ModelsWrite: "registrar", auth.HitsRead: "analyst reader",
 		auth.AlertsWrite: "analyst", auth.AgentsRead: "admin analyst reader auditor", auth.AgentsWrite: "admin", auth.TokensWrite: "admin",
-		auth.AuditRead: "admin auditor", auth.AuthorWrite: "admin analyst", auth.Approve: "approver",
+		auth.AuditRead: "admin auditor", auth.AuthorWrite: "admin analyst", auth.Approve: "approver", auth.SettingWrite: "admin",
 	}
 	for _, rt := range r.routes() {
 		path := strings.NewReplacer("{", "", "}", "").Replace(rt.pattern)

@@ -16,6 +16,7 @@ const (
 	PathSnapshots      = "/v1/snapshots"      // GET; POST: publish now; + /latest/manifest, /latest/fpdb: GET
 	PathAuthorisations = "/v1/authorisations" // GET, POST; + /ID/approve: POST; + /ID: DELETE
 	PathCopies         = "/v1/copies"         // GET: where copies of models were seen
+	PathTargets        = "/v1/targets"        // GET, POST Target; + /ID: DELETE; + /ID/deliveries: GET; + /ID/replay: POST Replay
 	PathAudit          = "/v1/audit"          // GET ?from=N -> AuditPage
 	PathAuditHead      = "/v1/audit/head"     // GET: signed checkpoint
 	PathAuditProof     = "/v1/audit/proof"    // GET ?old=N&new=N -> AuditProof
@@ -237,4 +238,35 @@ type AuditProof struct {
 	Old    int64    `json:"old"`
 	New    int64    `json:"new"`
 	Hashes []string `json:"hashes"` // base64, RFC 6962 order
+}
+
+// Target is a place that is told when an alert opens or closes.
+type Target struct {
+	ID           string     `json:"id,omitempty"`
+	Name         string     `json:"name"`
+	Kind         string     `json:"kind"`                    // webhook, syslog
+	URL          string     `json:"url"`                     // https://... or tls://HOST:PORT
+	Format       string     `json:"format"`                  // native, ocsf, ecs, slack; for syslog cef, ocsf, ecs
+	AllowPrivate bool       `json:"allow_private,omitempty"` // may lie in a private network
+	Secret       string     `json:"secret,omitempty"`        // "whsec_...", shown once, in the answer that made it
+	Waiting      int        `json:"waiting,omitempty"`
+	Failures     int        `json:"failures,omitempty"` // in a row
+	PausedUntil  *time.Time `json:"paused_until,omitempty"`
+	LastError    string     `json:"last_error,omitempty"`
+}
+
+// Delivery is one message to a target.
+type Delivery struct {
+	ID        string     `json:"id"`
+	Event     string     `json:"event"`
+	Alert     string     `json:"alert"`
+	Created   time.Time  `json:"created"`
+	Attempts  int        `json:"attempts"`
+	Delivered *time.Time `json:"delivered,omitempty"`
+	Error     string     `json:"error,omitempty"`
+}
+
+// Replay sends what was delivered since a time once more.
+type Replay struct {
+	Since time.Time `json:"since"`
 }

@@ -71,14 +71,18 @@ func (t *Tx) joinAlert(ctx context.Context, agent, hit, process string, h *api.H
 		return "", err
 	}
 	var id string
+	var hits int
 	err := t.queryRow(ctx, `INSERT INTO alert (id, open_key, dedup_key, state, severity, model, version, kind, agent, host, user_name, dest_class, verdict,
 		coverage, path, process, first_hit, last_hit, hits, first_seen, last_seen) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, ?, ?)
 		ON CONFLICT (open_key) DO UPDATE SET hits = alert.hits + 1, last_seen = excluded.last_seen, last_hit = excluded.last_hit, path = excluded.path,
 		process = excluded.process, verdict = CASE WHEN excluded.coverage > alert.coverage THEN excluded.verdict ELSE alert.verdict END,
 		severity = CASE WHEN excluded.severity < alert.severity THEN excluded.severity ELSE alert.severity END,
-		coverage = CASE WHEN excluded.coverage > alert.coverage THEN excluded.coverage ELSE alert.coverage END RETURNING id`,
+		coverage = CASE WHEN excluded.coverage > alert.coverage THEN excluded.coverage ELSE alert.coverage END RETURNING id, hits`,
 		NewID(), textKey(key), key, AlertOpen, severity, v.Model, v.ModelVersion, v.Kind, agent, h.Host.Name, h.User.Name, h.Destination.Class, string(v.Verdict),
-		v.Coverage.Bytes, v.Path, process, hit, hit, now, now).Scan(&id)
+		v.Coverage.Bytes, v.Path, process, hit, hit, now, now).Scan(&id, &hits)
+	if err == nil && hits == 1 {
+		err = t.enqueue(ctx, EventOpened, id)
+	}
 	return id, err
 }
 
@@ -204,6 +208,11 @@ func (s *Store) ChangeAlert(ctx context.Context, by Actor, id string, c AlertCha
 		}
 		if _, err := tx.exec(ctx, q+" WHERE id = ?", append(args, id)...); err != nil {
 			return err
+		}
+		if c.State != nil && a.State == AlertClosed {
+			if err := tx.enqueue(ctx, EventClosed, id); err != nil {
+				return err
+			}
 		}
 		return tx.Audit(ctx, by, "alert.change", id, detail)
 	})

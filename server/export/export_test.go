@@ -1,0 +1,191 @@
+package export
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"weightwarden/internal/api"
+	"weightwarden/server/store"
+	"weightwarden/server/store/storetest"
+)
+
+func event(path string) *Event {
+	at := time.Unix(1700000000, 0).UTC()
+	return &Event{Name: store.EventOpened, Time: at, Alert: store.Alert{ID: "a1", State: store.AlertOpen, Severity: 1, Model: "aurora|x", Version: "3", Host: "h", User: "u=1 suser=root",
+		DestClass: "removable", Verdict: api.Identical, Path: path, Process: "/usr/bin/cp", Hits: 2, FirstSeen: at, LastSeen: at},
+		Hit: &api.Hit{Verdict: api.Verdict{Size: 5, Digests: &api.Digests{SHA256: strings.Repeat("a", 64)}}}}
+}
+
+// Hostile text stays in its field in every format.
+func TestHostileTextStaysInItsField(t *testing.T) {
+	evil := "/x\nCEF:0|a|b|c|d|e|10| act=none\r\x1b[31m\u202e<!channel> & \"" + strings.Repeat("A", 70000)
+	for _, format := range []string{Native, OCSF, ECS, CEF, Slack} {
+		body, _, err := Render(format, event(evil))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.ContainsAny(string(body), "\n\r\x1b") {
+			t.Errorf("%s has control characters", format)
+		}
+		if format != CEF && !json.Valid(body) {
+			t.Errorf("%s is no JSON", format)
+		}
+	}
+	line, _, err := Render(CEF, event(evil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(line), `aurora\|x`) || !strings.Contains(string(line), `suser=u\=1 suser\=root `) || len(line) > 8000 {
+		t.Errorf("CEF: %.600s", line)
+	}
+	if s, _, err := Render(Slack, event(evil)); err != nil || strings.Contains(string(s), "<!channel>") {
+		t.Errorf("Slack: %.300s, %v", s, err)
+	}
+}
+
+// What OCSF 1.8.0 requires of class 2006.
+func TestOCSFHasWhatTheClassRequires(t *testing.T) {
+	body, _, err := Render(OCSF, event("/x"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var v map[string]any
+	if err := json.Unmarshal(body, &v); err != nil {
+		t.Fatal(err)
+	}
+	for _, field := range []string{"activity_id", "category_uid", "class_uid", "metadata", "severity_id", "time", "type_uid", "finding_info", "data_security"} {
+		if _, ok := v[field]; !ok {
+			t.Errorf("%s is missing", field)
+		}
+	}
+	if v["type_uid"] != v["class_uid"].(float64)*100+v["activity_id"].(float64) {
+		t.Errorf("type_uid %v", v["type_uid"])
+	}
+}
+
+func TestSyslogFrame(t *testing.T) {
+	msg := string(Syslog(event("/x"), []byte("CEF:0|...")))
+	var n int
+	var rest string
+	if _, err := fmt.Sscanf(msg, "%d ", &n); err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ = strings.Cut(msg, " ")
+	if len(rest) != n || !strings.HasPrefix(rest, "<106>1 2023-11-14T22:13:20.000Z - weightwarden - alert-opened - CEF:0") {
+		t.Errorf("%d %q", n, rest)
+	}
+}
+
+func TestPrivateNetworks(t *testing.T) {
+	for addr, want := range map[string]bool{"127.0.0.1": false, "10.0.0.1": false, "169.254.169.254": false, "::1": false, "fe80::1": false, "fd00::1": false,
+		"100.64.0.1": false, "0.0.0.0": false, "64:ff9b::a00:1": false, "192.168.1.1": false, "93.184.216.34": true, "2606:2800::1": true} {
+		if got := public(netip.MustParseAddr(addr)); got != want {
+			t.Errorf("%s: %v", addr, got)
+		}
+	}
+}
+
+// A target that is down gets everything once it is back, signed, and one in a
+// private network gets nothing unless it is allowed.
+func TestOutboxDeliversAfterAnOutage(t *testing.T) {
+	storetest.Each(t, []storetest.Case{{Name: "outage", Run: testOutage}})
+}
+
+func testOutage(t *testing.T, s *store.Store) {
+	var up atomic.Bool
+	var got, bad atomic.Int64
+	var secret atomic.Pointer[[]byte]
+	hook := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		want := "v1," + Sign(*secret.Load(), r.Header.Get("webhook-id"), r.Header.Get("webhook-timestamp"), body)
+		switch {
+		case err != nil || r.Header.Get("webhook-signature") != want:
+			bad.Add(1)
+		case !up.Load():
+			w.WriteHeader(http.StatusBadGateway)
+		default:
+			got.Add(1)
+		}
+	}))
+	defer hook.Close()
+	ctx := t.Context()
+	by := store.Actor{Kind: "token", ID: "t"}
+	key := []byte("0123456789abcdef0123456789abcdef")
+	secret.Store(&key)
+	target, err := s.AddTarget(ctx, by, store.Target{Name: "soc", Kind: "webhook", URL: hook.URL, Format: Native, Secret: key, AllowPrivate: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	guarded, err := s.AddTarget(ctx, by, store.Target{Name: "inside", Kind: "webhook", URL: hook.URL, Format: Native, Secret: key})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, user := range []string{"a", "b", "c"} {
+		h := api.Hit{Epoch: "e", Seq: uint64(user[0]), ObservedAt: time.Now(), User: api.User{Name: user}, Verdict: api.Verdict{Verdict: api.Identical, Model: "m", Kind: api.KindProtected}}
+		if _, err := s.AddHits(ctx, "agent", []api.Hit{h}, func(*api.Hit, int) int { return 1 }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	sender := &Sender{Store: s, Log: slog.New(slog.NewTextHandler(t.Output(), nil)), Now: time.Now}
+	if n, err := sender.Once(ctx); err != nil || n != 6 {
+		t.Fatalf("%d messages tried, %v", n, err)
+	}
+	list, waiting, err := s.Targets(ctx)
+	if err != nil || len(list) != 2 || waiting[target.ID] != 3 || waiting[guarded.ID] != 3 {
+		t.Fatalf("targets %+v, waiting %v, %v", list, waiting, err)
+	}
+	if list[1].LastError == "" || !strings.Contains(list[1].LastError, ErrPrivate.Error()) {
+		t.Errorf("the guarded target says %q", list[1].LastError)
+	}
+	up.Store(true)
+	if n, err := sender.Once(ctx); err != nil || n != 0 {
+		t.Errorf("a paused target was tried %d times, %v", n, err)
+	}
+	// Replay lifts the pause; what is not delivered stays due at its own time.
+	for deadline := time.Now().Add(30 * time.Second); got.Load() < 3; {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d of 3 delivered", got.Load())
+		}
+		if _, err := sender.Once(ctx); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	if bad.Load() != 0 {
+		t.Errorf("%d signatures were wrong", bad.Load())
+	}
+	if err := s.Replay(ctx, by, target.ID, time.Time{}); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := sender.Once(ctx); err != nil || n < 3 || got.Load() != 6 {
+		t.Errorf("replay: %d tried, %d got, %v", n, got.Load(), err)
+	}
+}
+
+func TestCheckTarget(t *testing.T) {
+	for _, tc := range []struct {
+		kind, url, format string
+		ok                bool
+	}{
+		{"webhook", "https://x.example/a", Native, true}, {"syslog", "tls://x.example:6514", CEF, true}, {"webhook", "http://x.example/", Native, false},
+		{"webhook", "https://x.example/", "xml", false}, {"syslog", "tls://x.example", CEF, false}, {"mail", "https://x.example", Native, false}, {"webhook", ":", Native, false},
+	} {
+		if err := CheckTarget(store.Target{Kind: tc.kind, URL: tc.url, Format: tc.format}); (err == nil) != tc.ok {
+			t.Errorf("%+v: %v", tc, err)
+		}
+	}
+	if _, err := base64.StdEncoding.DecodeString(Sign([]byte("k"), "i", "1", nil)); err != nil || errors.Is(err, ErrPrivate) {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,79 @@
+package server
+
+import (
+	"crypto/rand"
+	"encoding/base64"
+	"net/http"
+
+	"weightwarden/internal/api"
+	"weightwarden/server/auth"
+	"weightwarden/server/export"
+	"weightwarden/server/store"
+)
+
+func targetInfo(t store.Target) api.Target {
+	return api.Target{ID: t.ID, Name: t.Name, Kind: t.Kind, URL: t.URL, Format: t.Format, AllowPrivate: t.AllowPrivate, Failures: t.Failures,
+		PausedUntil: timePtr(t.PausedUntil), LastError: t.LastError}
+}
+
+func (s *Server) listTargets(w http.ResponseWriter, r *http.Request, _ *auth.Principal) error {
+	list, waiting, err := s.store.Targets(r.Context())
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, page(list, len(list), nil, func(t store.Target) api.Target {
+		info := targetInfo(t)
+		info.Waiting = waiting[t.ID]
+		return info
+	}))
+}
+
+func (s *Server) addTarget(w http.ResponseWriter, r *http.Request, p *auth.Principal) error {
+	var req api.Target
+	if err := readJSON(r, &req, strict); err != nil {
+		return err
+	}
+	if req.ID != "" || req.Secret != "" || req.Waiting+req.Failures != 0 || req.PausedUntil != nil || req.LastError != "" {
+		return refuse(http.StatusUnprocessableEntity, "only name, kind, url, format and allow_private can be set")
+	}
+	t := store.Target{Name: cut(req.Name, 200), Kind: req.Kind, URL: req.URL, Format: req.Format, AllowPrivate: req.AllowPrivate, Secret: make([]byte, 32)}
+	if err := export.CheckTarget(t); err != nil {
+		return refuse(http.StatusUnprocessableEntity, "%v", err)
+	}
+	rand.Read(t.Secret) // never fails: crypto/rand ends the process instead
+	t, err := s.store.AddTarget(r.Context(), p.Actor, t)
+	if err != nil {
+		return err
+	}
+	info := targetInfo(t)
+	if t.Kind == "webhook" {
+		info.Secret = "whsec_" + base64.StdEncoding.EncodeToString(t.Secret)
+	}
+	return writeJSON(w, http.StatusCreated, info)
+}
+
+func (s *Server) deleteTarget(w http.ResponseWriter, r *http.Request, p *auth.Principal) error {
+	return done(w, s.store.DeleteTarget(r.Context(), p.Actor, r.PathValue("id")))
+}
+
+func (s *Server) listDeliveries(w http.ResponseWriter, r *http.Request, _ *auth.Principal) error {
+	limit, err := limitOf(r)
+	if err != nil {
+		return err
+	}
+	list, err := s.store.Deliveries(r.Context(), r.PathValue("id"), limit)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, page(list, limit, nil, func(d store.Delivery) api.Delivery {
+		return api.Delivery{ID: d.ID, Event: d.Event, Alert: d.Alert, Created: d.Created, Attempts: d.Attempts, Delivered: timePtr(d.Delivered), Error: d.Error}
+	}))
+}
+
+func (s *Server) replay(w http.ResponseWriter, r *http.Request, p *auth.Principal) error {
+	var req api.Replay
+	if err := readJSON(r, &req, strict); err != nil {
+		return err
+	}
+	return done(w, s.store.Replay(r.Context(), p.Actor, r.PathValue("id"), req.Since))
+}
