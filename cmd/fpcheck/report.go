@@ -99,7 +99,7 @@ func tensorsOf(f *fingerprint.Fingerprint) []report.Tensor {
 		if t.Member != "" {
 			name = t.Member + "!" + t.Name
 		}
-		out[i] = report.Tensor{Name: name, DType: t.DType.String(), Shape: t.Shape, Parameters: t.Parameters}
+		out[i] = report.Tensor{Name: name, DType: t.DType.String(), Shape: t.Shape, Parameters: t.Parameters, ExactOnly: t.Sketch == nil}
 	}
 	return out
 }

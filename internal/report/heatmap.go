@@ -36,6 +36,7 @@ type cell struct {
 	weighted float64 // sum of cosine times parameters found
 	relation string
 	tensors  int
+	exact    bool // only an exact copy of it could have been found
 }
 
 var number = regexp.MustCompile(`(^|[._/-])(\d+)([._/-]|$)`)
@@ -98,6 +99,7 @@ func newGrid(registered []Tensor, matches []api.TensorMatch) *grid {
 }
 
 func (c *cell) add(t Tensor, matches []api.TensorMatch) {
+	c.exact = t.ExactOnly && (c.exact || c.tensors == 0)
 	c.tensors++
 	c.total += t.Parameters
 	for _, m := range matches {
@@ -138,6 +140,9 @@ func (c *cell) colour() string {
 }
 
 func (c *cell) text() string {
+	if c.found == 0 && c.exact {
+		return c.name + ": too small to compare, and not an exact copy"
+	}
 	if c.found == 0 {
 		return c.name + ": not found"
 	}
@@ -213,8 +218,12 @@ func label(b *strings.Builder, text string, y int) {
 
 // draw fills as much of the cell as was found; the rest is hatched.
 func (c *cell) draw(b *strings.Builder, x, y int) {
-	fmt.Fprintf(b, `<g><title>%s</title><rect x="%d" y="%d" width="%d" height="%d" rx="2" fill="url(#none)"/>`,
-		template.HTMLEscapeString(cli.PrintableLine(c.text())), x, y, cellSize, cellSize)
+	ground := `fill="url(#none)"`
+	if c.exact && c.found == 0 {
+		ground = `fill="#fff" stroke="#d9d7d1"`
+	}
+	fmt.Fprintf(b, `<g><title>%s</title><rect x="%d" y="%d" width="%d" height="%d" rx="2" %s/>`,
+		template.HTMLEscapeString(cli.PrintableLine(c.text())), x, y, cellSize, cellSize, ground)
 	if s := c.share(); s > 0 {
 		h := max(2, int(s*cellSize+0.5))
 		fmt.Fprintf(b, `<rect x="%d" y="%d" width="%d" height="%d" rx="2" fill="%s"/>`, x, y+cellSize-h, cellSize, h, c.colour())

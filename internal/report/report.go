@@ -66,6 +66,9 @@ type Tensor struct {
 	DType      string
 	Shape      []int64
 	Parameters int64
+	// ExactOnly says that the tensor is too small for a comparison by similarity:
+	// it is found bit for bit or not at all.
+	ExactOnly bool
 }
 
 //go:embed page.html

@@ -143,6 +143,11 @@ func TestGrid(t *testing.T) {
 		t.Errorf("found what is not there: %v", c.share())
 	}
 	wellFormedSVG(t, written(t, document(model(50), hit())))
+	// What is too small to compare is not called missing.
+	small := newGrid([]Tensor{{Name: "norm.weight", Parameters: 10, ExactOnly: true}}, nil)
+	if got := small.single[0].text(); !strings.Contains(got, "too small") {
+		t.Errorf("a small tensor: %q", got)
+	}
 	// Experts of one layer share a cell.
 	experts := []Tensor{{Name: "l.0.experts.0.w", Parameters: 10}, {Name: "l.0.experts.1.w", Parameters: 30}}
 	g = newGrid(experts, []api.TensorMatch{{Registered: "l.0.experts.1.w", Suspect: "s", Cosine: 1, Parameters: 30}})
