@@ -280,6 +280,9 @@ func TestFunctionsStayReadable(t *testing.T) {
 	}
 }
 
+// linked matches the target of a link to a file of the repository.
+var linked = regexp.MustCompile(`\]\(([^)#:]+)\)`)
+
 // inBackticks matches a path of the repository in a document.
 var inBackticks = regexp.MustCompile("`((?:cmd|formats|fingerprint|agent|server|internal|docs|deploy|testdata|demo|\\.ci)/[A-Za-z0-9_.*/-]*)`")
 
@@ -298,6 +301,11 @@ func TestDocsNameRealPaths(t *testing.T) {
 		for _, m := range inBackticks.FindAllSubmatch(text, -1) {
 			if found, err := filepath.Glob(filepath.Join(root, string(m[1]))); err != nil || len(found) == 0 {
 				t.Errorf("%s names %s, which does not exist", filepath.Base(doc), m[1])
+			}
+		}
+		for _, m := range linked.FindAllSubmatch(text, -1) {
+			if _, err := os.Stat(filepath.Join(filepath.Dir(doc), string(m[1]))); err != nil {
+				t.Errorf("%s links to %s, which does not exist", filepath.Base(doc), m[1])
 			}
 		}
 	}
