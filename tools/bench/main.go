@@ -48,6 +48,9 @@ func run(o options) error {
 			return err
 		}
 		fmt.Print(r.fresh())
+		if err := os.WriteFile(o.out, []byte(r.text()), 0o644); err != nil {
+			return err
+		}
 	}
-	return os.WriteFile(o.out, []byte(r.text()), 0o644)
+	return nil
 }
