@@ -16,6 +16,7 @@ import (
 	"weightwarden/formats/pytorch"
 	"weightwarden/formats/safetensors"
 	"weightwarden/formats/sharded"
+	"weightwarden/formats/tensorflow"
 	"weightwarden/formats/tensorrt"
 	"weightwarden/formats/tfjs"
 	"weightwarden/formats/tflite"
@@ -34,6 +35,7 @@ func Decoders() formats.Decoders {
 			tflite.Decoder{},
 			tfjs.Decoder{},
 			coreml.Decoder{},
+			tensorflow.Decoder{},
 			tensorrt.Decoder{},
 			lfs.Decoder{},
 			sharded.Decoder{Shards: []formats.Decoder{safetensors.Decoder{}, pytorch.Decoder{}}},
