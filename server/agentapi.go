@@ -112,7 +112,11 @@ func (s *Server) heartbeat(w http.ResponseWriter, r *http.Request, p *auth.Princ
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, http.StatusOK, api.HeartbeatAnswer{Snapshot: snap.Epoch, Now: s.now().UTC()})
+	sweeps, err := s.store.OrderSweeps(r.Context(), p.ID, &hb)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, api.HeartbeatAnswer{Snapshot: snap.Epoch, Now: s.now().UTC(), Sweeps: sweeps})
 }
 
 func (s *Server) manifest(w http.ResponseWriter, r *http.Request, _ *auth.Principal) error {

@@ -164,6 +164,7 @@ func TestEveryAnswerHoldsToTheDocument(t *testing.T) {
 	authorisation := must[api.Authorisation](t, r, "POST", "/v1/authorisations", allow)
 	target := api.Target{Name: "soc", Kind: "webhook", URL: "https://soc.example/hook", Format: "ocsf"}
 	told := must[api.Target](t, r, "POST", "/v1/targets", target)
+	swept := must[api.SweepInfo](t, r, "POST", "/v1/sweeps", api.NewSweep{})
 	_, csr := request(t)
 	_, csr2 := request(t)
 	now := time.Now()
@@ -210,6 +211,9 @@ func TestEveryAnswerHoldsToTheDocument(t *testing.T) {
 		{"POST", "/v1/authorisations/{id}/approve", []string{authorisation.ID}, nil, false, 204},
 		{"DELETE", "/v1/authorisations/{id}", []string{authorisation.ID}, nil, false, 204},
 		{"GET", "/v1/copies", []string{"?model=aurora"}, nil, false, 200},
+		{"GET", "/v1/sweeps", nil, nil, false, 200},
+		{"POST", "/v1/sweeps", nil, api.NewSweep{Paths: []string{"/srv"}}, false, 201},
+		{"GET", "/v1/sweeps/{id}", []string{swept.ID}, nil, false, 200},
 		{"GET", "/v1/targets", nil, nil, false, 200},
 		{"POST", "/v1/targets", nil, target, false, 201},
 		{"GET", "/v1/targets/{id}/deliveries", []string{told.ID}, nil, false, 200},

@@ -75,6 +75,9 @@ func (s *Server) routes() []route {
 		{"DELETE", api.PathAuthorisations + "/{id}", auth.AuthorWrite, s.revokeAuthorisation},
 		{"GET", api.PathCopies, auth.HitsRead, s.listCopies},
 
+		{"GET", api.PathSweeps, auth.AgentsRead, s.listSweeps},
+		{"POST", api.PathSweeps, auth.SweepsWrite, s.addSweep},
+		{"GET", api.PathSweeps + "/{id}", auth.AgentsRead, s.getSweep},
 		{"GET", api.PathTargets, auth.SettingWrite, s.listTargets},
 		{"POST", api.PathTargets, auth.SettingWrite, s.addTarget},
 		{"DELETE", api.PathTargets + "/{id}", auth.SettingWrite, s.deleteTarget},

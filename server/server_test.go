@@ -306,7 +306,7 @@ func TestEveryRouteByEveryRole(t *testing.T) {
 	allowed := map[auth.Permission]string{ // restated here on purpose: a change of a grant shall fail a test
 		auth.ModelsRead: "admin analyst reader registrar auditor approver", auth.ModelsWrite: "registrar", auth.HitsRead: "analyst reader",
 		auth.AlertsWrite: "analyst", auth.AgentsRead: "admin analyst reader auditor", auth.AgentsWrite: "admin", auth.TokensWrite: "admin",
-		auth.AuditRead: "admin auditor", auth.AuthorWrite: "admin analyst", auth.Approve: "approver", auth.SettingWrite: "admin",
+		auth.AuditRead: "admin auditor", auth.AuthorWrite: "admin analyst", auth.Approve: "approver", auth.SettingWrite: "admin", auth.SweepsWrite: "admin analyst",
 	}
 	for _, rt := range r.routes() {
 		path := strings.NewReplacer("{", "", "}", "").Replace(rt.pattern)
@@ -341,5 +341,35 @@ func TestGuessingTokensIsSlowedDown(t *testing.T) {
 	}
 	if last != http.StatusTooManyRequests {
 		t.Errorf("after %d wrong tokens: %d", maxFailures, last)
+	}
+}
+
+// A sweep is ordered with heartbeats, and its coverage tells who is done.
+func TestSweepEndsWithItsCoverage(t *testing.T) {
+	r := start(t)
+	_, c := r.agent(t)
+	r.agent(t) // a second machine, never heard again
+	sweep := must[api.SweepInfo](t, r, "POST", api.PathSweeps, api.NewSweep{Model: "aurora"})
+	beat := func(gaps ...api.Gap) []api.Sweep {
+		status, _, out := r.send(t, c, "", "POST", api.PathHeartbeat, api.Heartbeat{SentAt: time.Now(), Host: api.Host{Name: "gpu-7", Machine: "m"}, Gaps: gaps})
+		var answer api.HeartbeatAnswer
+		if err := json.Unmarshal(out, &answer); err != nil || status != http.StatusOK {
+			t.Fatalf("%d %s", status, out)
+		}
+		return answer.Sweeps
+	}
+	if got := beat(); len(got) != 1 || got[0].ID != sweep.ID || got[0].Model != "aurora" {
+		t.Fatalf("ordered %+v", got)
+	}
+	beat(api.Gap{ID: "g", Cause: "ordered"})
+	if now := must[api.SweepInfo](t, r, "GET", api.PathSweeps+"/"+sweep.ID, nil); now.Asked != 1 || now.Done != 0 {
+		t.Errorf("under way: %+v", now)
+	}
+	closed := time.Now()
+	if got := beat(api.Gap{ID: "g", Cause: "ordered", Closed: &closed, Files: 12}); len(got) != 0 {
+		t.Errorf("ordered again after it was done: %+v", got)
+	}
+	if now := must[api.SweepInfo](t, r, "GET", api.PathSweeps+"/"+sweep.ID, nil); now.Done != 1 || now.Files != 12 || now.Agents != 2 || now.Complete {
+		t.Errorf("done by one of two: %+v", now)
 	}
 }

@@ -16,6 +16,7 @@ const (
 	PathSnapshots      = "/v1/snapshots"      // GET; POST: publish now; + /latest/manifest, /latest/fpdb: GET
 	PathAuthorisations = "/v1/authorisations" // GET, POST; + /ID/approve: POST; + /ID: DELETE
 	PathCopies         = "/v1/copies"         // GET: where copies of models were seen
+	PathSweeps         = "/v1/sweeps"         // GET, POST NewSweep; + /ID: GET
 	PathTargets        = "/v1/targets"        // GET, POST Target; + /ID: DELETE; + /ID/deliveries: GET; + /ID/replay: POST Replay
 	PathAudit          = "/v1/audit"          // GET ?from=N -> AuditPage
 	PathAuditHead      = "/v1/audit/head"     // GET: signed checkpoint
@@ -269,4 +270,26 @@ type Delivery struct {
 // Replay sends what was delivered since a time once more.
 type Replay struct {
 	Since time.Time `json:"since"`
+}
+
+// NewSweep orders every agent to look at what is already there.
+type NewSweep struct {
+	Model string   `json:"model,omitempty"` // for people: hits on it answer the question
+	Paths []string `json:"paths,omitempty"` // empty: every watched place
+	Hours int      `json:"hours,omitempty"` // how long agents are waited for; 0: 24
+}
+
+// SweepInfo is a sweep with its coverage: what was not reached is not clean.
+type SweepInfo struct {
+	ID        string    `json:"id"`
+	Model     string    `json:"model,omitempty"`
+	Paths     []string  `json:"paths,omitempty"`
+	Created   time.Time `json:"created"`
+	CreatedBy string    `json:"created_by"`
+	Ends      time.Time `json:"ends"`
+	Agents    int64     `json:"agents"` // active ones
+	Asked     int64     `json:"asked"`
+	Done      int64     `json:"done"`
+	Files     int64     `json:"files"` // that the done ones looked at
+	Complete  bool      `json:"complete"`
 }

@@ -40,6 +40,7 @@ func TestStore(t *testing.T) {
 		{Name: "HitsBecomeAlertsOnce", Run: testHitsBecomeAlertsOnce},
 		{Name: "LongText", Run: testLongText},
 		{Name: "Fleet", Run: testFleet},
+		{Name: "Sweeps", Run: testSweeps},
 		{Name: "AuthorisedCopiesMakeNoAlert", Run: testAuthorisedCopiesMakeNoAlert},
 		{Name: "AuditTreeCoversEveryChange", Run: testAuditTreeCoversEveryChange},
 		{Name: "FailedJobsDoNotHarmOthers", Run: testFailedJobsDoNotHarmOthers},
@@ -362,5 +363,30 @@ func testFleet(t *testing.T, s *store.Store) {
 	}
 	if list, err := s.Agents(ctx, "a1", 10); err != nil || len(list) != 2 {
 		t.Errorf("%d agents after a1, %v", len(list), err)
+	}
+}
+
+func testSweeps(t *testing.T, s *store.Store) {
+	ctx := t.Context()
+	id, err := s.AddSweep(ctx, actor(), "aurora", []string{"/srv"}, time.Now().Add(time.Hour))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.AddSweep(ctx, actor(), "old", nil, time.Now().Add(-time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // an answer may get lost: the order comes again
+		got, err := s.OrderSweeps(ctx, "a1", &api.Heartbeat{SentAt: time.Now().Add(-time.Minute)})
+		if want := []api.Sweep{{ID: id, Model: "aurora", Paths: []string{"/srv"}}}; err != nil || !cmp.Equal(got, want) {
+			t.Fatalf("orders %+v, %v", got, err)
+		}
+	}
+	closed := time.Now()
+	hb := &api.Heartbeat{SentAt: time.Now().Add(time.Second), Gaps: []api.Gap{{Cause: "ordered", Closed: &closed, Files: 7}, {Cause: "overflow"}}}
+	if got, err := s.OrderSweeps(ctx, "a1", hb); err != nil || len(got) != 0 {
+		t.Errorf("orders after the end %+v, %v", got, err)
+	}
+	if w, err := s.Sweep(ctx, id); err != nil || w.Asked != 1 || w.Done != 1 || w.Files != 7 {
+		t.Errorf("sweep %+v, %v", w, err)
 	}
 }
