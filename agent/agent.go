@@ -18,6 +18,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -28,6 +29,8 @@ import (
 	"weightwarden/agent/destination"
 	"weightwarden/agent/health"
 	"weightwarden/agent/identity"
+	"weightwarden/agent/limits"
+	"weightwarden/agent/notify"
 	"weightwarden/agent/process"
 	"weightwarden/agent/scan"
 	"weightwarden/agent/spool"
@@ -169,7 +172,9 @@ func (a *Agent) Run(ctx context.Context) error {
 	defer cancel()
 	a.loadRegistry(ctx)
 	a.procs = newProcesses(ctx, a.cfg, a.deps.Log)
-	a.scanner = scan.New(ctx, a.scanDeps(), a.scanOptions())
+	a.lowPriority()
+	opts := a.scanOptions()
+	a.scanner = scan.New(ctx, a.scanDeps(), opts)
 	var err error
 	if a.watcher, err = a.openWatcher(); err != nil {
 		return err
@@ -185,6 +190,8 @@ func (a *Agent) Run(ctx context.Context) error {
 	}
 	start(func(ctx context.Context) { a.pump(ctx, a.currentWatcher()) })
 	start(a.keepCanary)
+	start(func(ctx context.Context) { a.spare(ctx, opts.Events, opts.Sweeps) })
+	start(func(ctx context.Context) { notify.Run(ctx, a.progress) })
 	start(a.noteGaps)
 	start(a.sweeper)
 	start(a.clock)
@@ -204,6 +211,24 @@ func (a *Agent) Run(ctx context.Context) error {
 	a.scanner.Wait()
 	a.saveAlive()
 	return nil
+}
+
+// lowPriority stands back behind people's work.
+func (a *Agent) lowPriority() {
+	debug.SetMemoryLimit(int64(a.cfg.Limits.MemoryBytes))
+	if !a.cfg.Limits.IdleIO {
+		return
+	}
+	if err := limits.Background(); err != nil {
+		a.deps.Log.Info("running at normal priority", "why", err)
+	}
+}
+
+// progress is whether the parts of the agent answer: the service manager restarts
+// one that hangs.
+func (a *Agent) progress() (status string, ok bool) {
+	s := a.status()
+	return fmt.Sprintf("%s; %d hits, %d wait for the server, epoch %d", s.State, s.Files.Hits, s.Spool.Pending, s.Snapshot.Epoch), true
 }
 
 func (a *Agent) close() {

@@ -10,7 +10,10 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"weightwarden/agent/health"
+	"weightwarden/agent/limits"
 	"weightwarden/agent/localapi"
 	"weightwarden/agent/scan"
 	"weightwarden/agent/watch"
@@ -135,6 +138,7 @@ func (a *Agent) sweeper(ctx context.Context) {
 			full = newTimer(time.Duration(a.cfg.Watch.SweepInterval))
 		case <-poll:
 			a.sweep(ctx, a.polled(), time.Time{})
+			a.sweepOpen(ctx)
 			a.closeGaps(ctx)
 			poll = newTimer(time.Duration(a.cfg.Watch.PollInterval))
 		}
@@ -188,6 +192,32 @@ func (a *Agent) sweep(ctx context.Context, roots []string, since time.Time) (sca
 	a.deps.Log.Info("sweep", "places", strings.Join(roots, " "), "files", n.Looked, "judged", n.Judged,
 		"unreadable", n.Unreadable, "took", time.Since(began).Round(time.Millisecond))
 	return n, err
+}
+
+// sweepOpen looks at memory files, deleted files and files that stay open.
+func (a *Agent) sweepOpen(ctx context.Context) {
+	if !a.cfg.Watch.MemoryFiles {
+		return
+	}
+	n, err := a.scanner.SweepOpen(ctx, "/proc", a.filter)
+	if err == nil && n.Looked > 0 {
+		a.deps.Log.Info("sweep of open files", "files", n.Looked, "judged", n.Judged, "unreadable", n.Unreadable)
+	}
+}
+
+// spare keeps reading slow while the machine stalls.
+func (a *Agent) spare(ctx context.Context, events, sweeps *rate.Limiter) {
+	l := a.cfg.Limits
+	for l.PressureAware {
+		f := rate.Limit(limits.Now().Factor())
+		events.SetLimit(rate.Limit(l.BytesPerSecond) * max(f, 0.25)) // what was just written is waited for
+		sweeps.SetLimit(rate.Limit(l.SweepPerSecond) * f)
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(5 * time.Second):
+		}
+	}
 }
 
 func (a *Agent) serveLocal(ctx context.Context) {
