@@ -67,6 +67,7 @@ type Agent struct {
 	watcher  watch.Watcher // through currentWatcher
 	scanner  *scan.Scanner
 	procs    *processes
+	egress   *egress
 	places   destination.Classifier
 	filter   watch.Filter
 	registry atomic.Pointer[loaded]
@@ -174,11 +175,12 @@ func (a *Agent) Run(ctx context.Context) error {
 	a.procs = newProcesses(ctx, a.cfg, a.deps.Log)
 	a.lowPriority()
 	opts := a.scanOptions()
-	a.scanner = scan.New(ctx, a.scanDeps(), opts)
 	var err error
 	if a.watcher, err = a.openWatcher(); err != nil {
 		return err
 	}
+	a.egress = newEgress(a.openOpens())
+	a.scanner = scan.New(ctx, a.scanDeps(), opts)
 	a.blindWindow()
 	var wg sync.WaitGroup
 	start := func(f func(context.Context)) {
@@ -196,6 +198,9 @@ func (a *Agent) Run(ctx context.Context) error {
 	start(a.sweeper)
 	start(a.clock)
 	start(a.serveLocal)
+	if a.egress.watcher != nil {
+		start(a.followOpens)
+	}
 	start(a.followRegistry)
 	if a.client != nil {
 		start(func(ctx context.Context) { a.client.Deliver(ctx, a.spool, a.trouble("uplink.hits")) })
@@ -207,6 +212,9 @@ func (a *Agent) Run(ctx context.Context) error {
 	a.deps.Log.Info("watching", "places", a.watchSummary(), "enrolled", a.id != nil)
 	<-ctx.Done()
 	a.currentWatcher().Close()
+	if a.egress.watcher != nil {
+		a.egress.watcher.Close()
+	}
 	wg.Wait()
 	a.scanner.Wait()
 	a.saveAlive()

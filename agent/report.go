@@ -36,8 +36,10 @@ func (a *Agent) report(ctx context.Context, o scan.Outcome) error {
 			a.board.Set("state.write", health.Error, err.Error())
 			return err
 		}
+		a.suspect(ctx, o)
 		return nil
 	}
+	a.markOpen(o.File)
 	if p := o.Previous; p != nil && sameContent(*p, entry) {
 		entry.Names = p.Names
 		if p.HasName(o.Path) {
@@ -95,7 +97,7 @@ func (a *Agent) appendHit(ctx context.Context, hit api.Hit, key state.Key, entry
 // remember puts a spooled hit into the state store, where it is not there yet.
 func (a *Agent) remember(hit api.Hit, b []byte) error {
 	var n note
-	if len(b) == 0 || json.Unmarshal(b, &n) != nil {
+	if len(b) == 0 || json.Unmarshal(b, &n) != nil || n.Key == (state.Key{}) {
 		return nil
 	}
 	n.Entry.Epoch, n.Entry.Seq = hit.Epoch, hit.Seq

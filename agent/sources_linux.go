@@ -45,3 +45,16 @@ func (a *Agent) keepCanary(ctx context.Context) {
 		a.rebuildWatcher(ctx, interval)
 	}
 }
+
+// openOpens watches the openings of known copies where the kernel allows it.
+func (a *Agent) openOpens() openWatcher {
+	if !a.cfg.Watch.Egress {
+		return nil
+	}
+	o, err := watch.NewOpens()
+	if err != nil {
+		a.deps.Log.Info("openings of known copies cannot be watched", "why", err)
+		return nil
+	}
+	return o
+}

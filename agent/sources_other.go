@@ -14,3 +14,5 @@ func (a *Agent) openKernel() (watch.Watcher, error) {
 }
 
 func (a *Agent) keepCanary(context.Context) {}
+
+func (a *Agent) openOpens() openWatcher { return nil }

@@ -58,6 +58,10 @@ func (j Judge) Judge(ctx context.Context, f api.File, _ bool) (*api.Verdict, err
 		return nil, err
 	}
 	v := &api.Verdict{SchemaVersion: 1, Size: f.Size(), Format: "test", Verdict: api.NoMatch, BytesRead: f.Size()}
+	head := make([]byte, 7)
+	if _, err := f.ReadAt(head, 0); err != nil || string(head) != "weights" {
+		v.Format = "unknown"
+	}
 	if model, ok := j[hex.EncodeToString(h.Sum(nil))]; ok {
 		v.Verdict, v.Model, v.ModelVersion, v.Kind = api.Identical, model, "3", api.KindProtected
 	}

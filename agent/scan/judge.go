@@ -159,8 +159,8 @@ func (s *Scanner) judge(ctx context.Context, it *item, reg Registry, quick bool)
 		Verdict: verdict, Snapshot: reg.Epoch, WriterActive: it.active, Quick: quick, Previous: it.previous, File: it.file}
 	verdict.Path = path
 	s.knownFile(&out)
+	out.Process, out.ProcessNote = it.process, it.note
 	if verdict.Verdict.IsHit() {
-		out.Process, out.ProcessNote = it.process, it.note
 		if it.process == nil {
 			out.Process, out.ProcessNote = s.deps.Who.Who(after.ID, path, it.ev.PID, it.ev.At)
 		}
@@ -186,7 +186,7 @@ func (s *Scanner) knownFile(out *Outcome) {
 }
 
 func sameFile(path string, info Info) bool {
-	f, err := openFile(path)
+	f, err := OpenFile(path)
 	if err != nil {
 		return false
 	}

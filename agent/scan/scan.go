@@ -177,7 +177,7 @@ func (s *Scanner) gate(ev watch.Event) (*os.File, Info, bool) {
 	f := ev.File
 	if f == nil {
 		var err error
-		if f, err = openFile(ev.Path); err != nil {
+		if f, err = OpenFile(ev.Path); err != nil {
 			if os.IsPermission(err) {
 				s.unreadable(ev.Path, err)
 			}

@@ -70,7 +70,7 @@ func (s *Scanner) settleDue(ctx context.Context, now time.Time) time.Duration {
 // look decides about one file: on to the judge (0), away (0), or wait longer.
 func (s *Scanner) look(it *item, now time.Time) time.Duration {
 	if it.file == nil {
-		f, err := openFile(it.ev.Path)
+		f, err := OpenFile(it.ev.Path)
 		if err != nil {
 			return 0 // gone; moved elsewhere there is an event of its own
 		}

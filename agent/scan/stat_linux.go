@@ -53,9 +53,9 @@ func Stat(f *os.File) (Info, error) {
 
 func nanos(t unix.StatxTimestamp) int64 { return t.Sec*1e9 + int64(t.Nsec) }
 
-// openFile opens a regular file for reading without following a link, waiting on
+// OpenFile opens a regular file for reading without following a link, waiting on
 // a pipe or moving its access time.
-func openFile(path string) (*os.File, error) {
+func OpenFile(path string) (*os.File, error) {
 	const flags = unix.O_RDONLY | unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_CLOEXEC | unix.O_NOCTTY
 	fd, err := unix.Open(path, flags|unix.O_NOATIME, 0)
 	if errors.Is(err, unix.EPERM) { // not the owner

@@ -28,7 +28,8 @@ func Stat(f *os.File) (Info, error) {
 	}, nil
 }
 
-func openFile(path string) (*os.File, error) { return os.Open(path) }
+// OpenFile opens a file for reading.
+func OpenFile(path string) (*os.File, error) { return os.Open(path) }
 
 func writers(*os.File) writerState { return writersUnknown }
 

@@ -82,7 +82,7 @@ func (s *Scanner) sweepFile(ctx context.Context, path string, o SweepOptions, n 
 		return nil
 	}
 	n.Looked++
-	f, err := openFile(path)
+	f, err := OpenFile(path)
 	if err != nil {
 		if !errors.Is(err, os.ErrNotExist) {
 			n.Unreadable++

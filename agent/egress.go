@@ -1,0 +1,281 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"sync"
+	"time"
+
+	"weightwarden/agent/process"
+	"weightwarden/agent/scan"
+	"weightwarden/agent/state"
+	"weightwarden/agent/watch"
+	"weightwarden/internal/api"
+)
+
+// openWatcher is what tells who opens known copies; watch.Opens on Linux.
+type openWatcher interface {
+	Add(*os.File) error
+	Events() <-chan watch.Opened
+	Close() error
+}
+
+// egress watches what happens to copies that are known: read by a tool that
+// carries files away, or read by a process that writes something unreadable.
+type egress struct {
+	watcher openWatcher // nil: cannot be had
+
+	mu      sync.Mutex
+	readers map[int]reading // by process
+	told    map[[2]uint64]time.Time
+}
+
+// reading says that a process had a known copy open.
+type reading struct {
+	path  string
+	entry state.Entry
+	at    time.Time
+}
+
+const (
+	readersMax  = 8192
+	readingFor  = 10 * time.Minute // after opening a copy, what the process writes is looked at closely
+	openedAfter = 200 * time.Millisecond
+	minSuspects = 7.5 // bits per byte: model weights reach about this, encrypted and packed data 8
+)
+
+func newEgress(w openWatcher) *egress {
+	return &egress{watcher: w, readers: map[int]reading{}, told: map[[2]uint64]time.Time{}}
+}
+
+// markKnown watches every copy that the state store knows, after a start.
+func (a *Agent) markKnown() {
+	if a.egress.watcher == nil {
+		return
+	}
+	var paths []string
+	err := a.store.Each(func(_ state.Key, e state.Entry) {
+		if e.Seq > 0 && len(paths) < 100000 {
+			paths = append(paths, e.Path)
+		}
+	})
+	if err != nil {
+		a.deps.Log.Error("state", "error", err)
+	}
+	for _, p := range paths {
+		if f, err := scan.OpenFile(p); err == nil {
+			a.markOpen(f)
+			f.Close()
+		}
+	}
+}
+
+func (a *Agent) markOpen(f *os.File) {
+	if a.egress.watcher == nil || f == nil {
+		return
+	}
+	if err := a.egress.watcher.Add(f); err != nil {
+		a.deps.Log.Debug("a copy's openings cannot be watched", "path", f.Name(), "why", err)
+	}
+}
+
+// followOpens handles openings of known copies.
+func (a *Agent) followOpens(ctx context.Context) {
+	a.markKnown()
+	later := make(chan known, readersMax)
+	var done sync.WaitGroup
+	done.Go(func() {
+		for k := range later {
+			// The event overtakes the news that its process runs another program now,
+			// and a connection is often made after the file is opened.
+			select {
+			case <-ctx.Done():
+			case <-time.After(time.Until(k.ev.At.Add(openedAfter))):
+				a.opened(ctx, k)
+			}
+		}
+	})
+	for ev := range a.egress.watcher.Events() {
+		if k, ok := a.knownCopy(ev); ok {
+			a.egress.note(ev, k.entry)
+			select {
+			case later <- k:
+			default: // thousands within a moment: those that come are enough
+			}
+		}
+	}
+	close(later)
+	done.Wait()
+}
+
+// known is an opening of a copy that was reported.
+type known struct {
+	ev    watch.Opened
+	info  scan.Info
+	entry state.Entry
+}
+
+func (a *Agent) knownCopy(ev watch.Opened) (known, bool) {
+	f, err := scan.OpenFile(ev.Path)
+	if err != nil {
+		return known{}, false
+	}
+	defer f.Close()
+	info, err := scan.Stat(f)
+	if err != nil || info.ID != ev.ID {
+		return known{}, false
+	}
+	e, ok := a.store.Get(info.Key)
+	return known{ev, info, e}, ok && e.Seq > 0
+}
+
+func (a *Agent) opened(ctx context.Context, k known) {
+	ev := k.ev
+	p, _ := a.procs.tracker.Who(ev.ID, ev.Path, ev.PID, ev.At)
+	if p == nil {
+		return
+	}
+	switch {
+	case process.Uploads(p):
+		p.Remote = process.Proc{Root: "/proc"}.Remote(ev.PID)
+	case process.Interprets(p):
+		// A script that opens the copy and has a connection to somewhere else.
+		if p.Remote = (process.Proc{Root: "/proc"}).Remote(ev.PID); p.Remote == "" {
+			return
+		}
+	default:
+		return
+	}
+	if a.egress.once(ev) {
+		a.reportEgress(ctx, ev, k.info, k.entry, p)
+	}
+}
+
+// note remembers who reads a known copy.
+func (g *egress) note(ev watch.Opened, e state.Entry) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if len(g.readers) >= readersMax {
+		for pid, r := range g.readers {
+			if time.Since(r.at) > readingFor {
+				delete(g.readers, pid)
+			}
+		}
+		if len(g.readers) >= readersMax {
+			clear(g.readers)
+		}
+	}
+	g.readers[ev.PID] = reading{path: ev.Path, entry: e, at: ev.At}
+}
+
+// once reports whether an opening is the first of this process and file in a while.
+func (g *egress) once(ev watch.Opened) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	k := [2]uint64{ev.ID.Inode ^ ev.ID.Dev<<48, uint64(ev.PID)}
+	if t, ok := g.told[k]; ok && time.Since(t) < readingFor {
+		return false
+	}
+	if len(g.told) >= readersMax {
+		clear(g.told)
+	}
+	g.told[k] = time.Now()
+	return true
+}
+
+// readBy returns the known copy that a process or one of its ancestors opened
+// lately. The nearest counts.
+func (g *egress) readBy(p *api.Process) (reading, bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	pids := []int{p.PID}
+	for _, up := range p.Ancestors {
+		pids = append(pids, up.PID)
+	}
+	for _, pid := range pids {
+		if r, ok := g.readers[pid]; ok && pid > 1 && time.Since(r.at) < readingFor {
+			return r, true
+		}
+	}
+	return reading{}, false
+}
+
+func (a *Agent) reportEgress(ctx context.Context, ev watch.Opened, info scan.Info, e state.Entry, p *api.Process) {
+	to := ""
+	if p.Remote != "" {
+		to = ", connected with " + p.Remote
+	}
+	v := api.Verdict{SchemaVersion: api.SchemaVersion, Path: ev.Path, Size: info.Stamp.Size, Verdict: e.Verdict, Model: e.Model, ModelVersion: e.Version, Kind: e.Kind,
+		Confidence: 1, Sentence: fmt.Sprintf("%s %s, found here before as %s, was opened by %q, which carries files away%s.", e.Model, e.Version, e.Verdict, p.Name, to),
+		Evidence: []api.Evidence{{Kind: "egress", Text: "opened by a tool that carries files away" + to, Value: 1}}, Findings: []api.Finding{}}
+	hit := a.hit(scan.Outcome{Op: watch.Open, Path: ev.Path, At: ev.At, Info: info, Verdict: &v, Snapshot: e.Snapshot, Process: p})
+	stored, err := a.appendHit(ctx, hit, state.Key{}, state.Entry{})
+	if err == nil {
+		a.printHit(stored)
+	}
+}
+
+// suspect reports a large unreadable file written by a process that had a known
+// copy open: perhaps that copy, encrypted or packed.
+func (a *Agent) suspect(ctx context.Context, o scan.Outcome) {
+	v := o.Verdict
+	if o.Process == nil || o.File == nil || v.Verdict != api.NoMatch && v.Verdict != api.Inconclusive {
+		return
+	}
+	r, ok := a.egress.readBy(o.Process)
+	if !ok || o.Info.Stamp.Size < r.entry.Stamp.Size/4 || r.path == o.Path {
+		return
+	}
+	bits, err := entropy(o.File, o.Info.Stamp.Size)
+	if err != nil || bits < minSuspects || v.Verdict == api.NoMatch && v.Format != "" && v.Format != "unknown" && !unreadArchive(v) {
+		return
+	}
+	s := *v
+	s.Verdict, s.Model, s.ModelVersion, s.Kind = api.Inconclusive, r.entry.Model, r.entry.Version, r.entry.Kind
+	s.Sentence = fmt.Sprintf("Perhaps an encrypted or packed copy of %s %s: %q wrote it after it had %q open.", r.entry.Model, r.entry.Version, o.Process.Name, r.path)
+	s.Evidence = append([]api.Evidence{{Kind: "suspected_encrypted", Text: fmt.Sprintf("written by a process that had %q open; %.2f bits of entropy a byte", r.path, bits), Value: bits, Unit: "bits/byte"}}, v.Evidence...)
+	o.Verdict, o.OldPath = &s, r.path
+	stored, err := a.appendHit(ctx, a.hit(o), state.Key{}, state.Entry{})
+	if err == nil {
+		a.printHit(stored)
+	}
+}
+
+// unreadArchive reports whether a container has members that could not be read.
+func unreadArchive(v *api.Verdict) bool {
+	for _, f := range v.Findings {
+		if f.Severity == "unread" {
+			return true
+		}
+	}
+	return false
+}
+
+// entropy is the Shannon entropy, in bits a byte, of samples over the file.
+func entropy(r io.ReaderAt, size int64) (float64, error) {
+	const samples, each = 16, 16 << 10
+	var counts [256]int64
+	var total int64
+	b := make([]byte, each)
+	for i := range int64(samples) {
+		n, err := r.ReadAt(b, max(0, (size-each)*i/(samples-1)))
+		if err != nil && err != io.EOF {
+			return 0, err
+		}
+		for _, c := range b[:n] {
+			counts[c]++
+		}
+		total += int64(n)
+	}
+	bits := 0.0
+	for _, c := range counts {
+		if c > 0 {
+			p := float64(c) / float64(total)
+			bits -= p * math.Log2(p)
+		}
+	}
+	return bits, nil
+}
