@@ -92,7 +92,7 @@ func (v *verifier) run(ctx context.Context, env *cli.Env, args []string) error {
 	}
 	v.summary(args)
 	if v.report != nil {
-		if err := v.report.write(); err != nil {
+		if err := v.report.write(v.walker.small, v.walker.other, v.tally.failed); err != nil {
 			return err
 		}
 	}
@@ -162,7 +162,7 @@ func (t *tally) add(verdict *api.Verdict) {
 func (v *verifier) show(verdict *api.Verdict) {
 	v.printer.verdict(verdict)
 	if v.report != nil {
-		v.report.add(verdict)
+		v.report.add(verdict, v.printer.all)
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"weightwarden/formats/file"
 	"weightwarden/internal/api"
 	"weightwarden/internal/buildinfo"
+	"weightwarden/internal/cli"
 	"weightwarden/internal/report"
 )
 
@@ -20,6 +21,7 @@ type reporter struct {
 	path     string
 	db       *index.DB
 	registry string
+	clear    int // clear files of folders, which are counted and not shown
 	doc      report.Document
 }
 
@@ -54,8 +56,12 @@ func (r *reporter) against(ctx context.Context, db *index.DB, path string) error
 	return nil
 }
 
-// add puts a verdict on the page.
-func (r *reporter) add(v *api.Verdict) {
+// add puts a verdict on the page. Clear files are counted, unless all are wanted.
+func (r *reporter) add(v *api.Verdict, all bool) {
+	if v.Verdict == api.NoMatch && !all {
+		r.clear++
+		return
+	}
 	it := report.Item{Verdict: v}
 	if len(v.Files) == 0 {
 		it.Commands = []string{"sha256sum " + quoteShell(v.Path),
@@ -104,8 +110,22 @@ func tensorsOf(f *fingerprint.Fingerprint) []report.Tensor {
 	return out
 }
 
-// write makes the page.
-func (r *reporter) write() error {
+// write makes the page; small and other files were passed by, failed ones could not
+// be judged.
+func (r *reporter) write(small, other, failed int) error {
+	var parts []string
+	say := func(n int, one, many string) {
+		if n > 0 {
+			parts = append(parts, cli.Plural(n, one, many))
+		}
+	}
+	say(r.clear, "further file was judged and is clear", "further files were judged and are clear")
+	say(failed, "file could not be opened or judged", "files could not be opened or judged")
+	say(small, "file below 4 kB was passed by", "files below 4 kB were passed by")
+	say(other, "link or device was passed by", "links and devices were passed by")
+	if len(parts) > 0 {
+		r.doc.PassedBy = strings.Join(parts, "; ") + "."
+	}
 	var b bytes.Buffer
 	if err := report.Write(&b, &r.doc); err != nil {
 		return err
@@ -130,7 +150,7 @@ func (c *compared) page(path string, a, b *loaded) error {
 		v.Model = a.path
 	}
 	r.doc.Items = append(r.doc.Items, it)
-	return r.write()
+	return r.write(0, 0, 0)
 }
 
 func digestsOf(f *fingerprint.Fingerprint) *api.Digests {

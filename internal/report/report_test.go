@@ -181,3 +181,13 @@ func TestEveryVerdict(t *testing.T) {
 		t.Error("colours")
 	}
 }
+
+// A run over a folder that found nothing says so, and what it passed by.
+func TestNothingFound(t *testing.T) {
+	d := document(nil, hit())
+	d.Items, d.PassedBy = nil, "3 further files were judged and are clear."
+	got := written(t, d)
+	if !strings.Contains(got, "No registered weights were found") || !strings.Contains(got, "3 further files") {
+		t.Error(got)
+	}
+}
