@@ -40,14 +40,15 @@ time* (user and system, of all threads) is shown beside wall time because it is 
 - **full** hashes every chunk and sketches every row. It is done once, at registration, and when evidence is asked for.
 - **triage** reads the header and the sampled rows.
 
-Kernels exist as plain Go and as AVX2; the environment variable WEIGHTWARDEN_SIMD=pure switches to the former. There are no
+Kernels exist as plain Go, for AVX2 and, fewer, for NEON; the environment variable WEIGHTWARDEN_SIMD=pure switches to the former. There are no
 AVX-512 kernels: no machine to check them on was at hand.
 
 `
 
 const profile = `## Where the time goes
 
-Profiles of lean runs over cached files of 1 GB, one thread, on an AMD EPYC (Zen 3) on 2026-11-22, share of processor time:
+Profiles of lean runs over cached files of 1 GB, one thread, on an AMD EPYC (Zen 3) on 2026-11-22, share of processor time (one matrix
+in eight was sketched in full at that time):
 
 | | bf16 | Q4_K |
 |---|---|---|
