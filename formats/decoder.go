@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 )
 
@@ -79,35 +80,90 @@ func (d Decoders) decode(ctx context.Context, src Source, limits Limits, depth i
 	if err != nil {
 		return nil, err
 	}
-	var found []*Model
-	var errs []error
-	keep := func(m *Model, err error) {
-		if m != nil {
-			found = append(found, m)
-		} else if err != nil && !errors.Is(err, ErrNotRecognized) {
-			errs = append(errs, err)
-		}
-	}
-	for _, dec := range d.Formats {
-		if sniffs(dec, head, tail) {
-			keep(dec.Decode(ctx, src, limits))
-		}
-	}
-	for _, c := range d.Containers {
-		// A zip that a decoder already understood as a whole (a .pt) is not opened again.
-		if sniffs(c, head, tail) && !claimed(found, c.ID()) {
-			keep(d.openContainer(ctx, c, src, limits, depth))
-		}
-	}
-	return join(found, errs, limits)
+	l := &look{d: d, ctx: ctx, src: src, limits: limits, depth: depth}
+	l.all(func(s interface{ Sniff([]byte) bool }) bool { return s.Sniff(head) })
+	// What lies inside of an archive's members was found there; what stands
+	// behind them may still be something else.
+	tail = tail[min(int64(len(tail)), max(0, l.reach-(src.Size()-int64(len(tail))))):]
+	l.all(func(s interface{ Sniff([]byte) bool }) bool {
+		t, ok := s.(TailSniffer)
+		return ok && !s.Sniff(head) && t.SniffTail(tail)
+	})
+	return join(l.found, l.errs, limits)
 }
 
-func sniffs(s interface{ Sniff([]byte) bool }, head, tail []byte) bool {
-	if s.Sniff(head) {
-		return true
+// look is what one file turned out to be so far.
+type look struct {
+	d      Decoders
+	ctx    context.Context
+	src    Source
+	limits Limits
+	depth  int
+	found  []*Model
+	errs   []error
+	reach  int64 // end of the last member that is a part of src
+}
+
+func (l *look) keep(m *Model, err error) {
+	if m != nil {
+		l.found = append(l.found, m)
+	} else if err != nil && !errors.Is(err, ErrNotRecognized) {
+		l.errs = append(l.errs, err)
 	}
-	t, ok := s.(TailSniffer)
-	return ok && t.SniffTail(tail)
+}
+
+// all runs what sniffs accepts.
+func (l *look) all(sniffs func(interface{ Sniff([]byte) bool }) bool) {
+	for _, dec := range l.d.Formats {
+		if sniffs(dec) {
+			l.keep(dec.Decode(l.ctx, l.src, l.limits))
+		}
+	}
+	for _, c := range l.d.Containers {
+		// A zip that a decoder already understood as a whole (a .pt) is not opened again.
+		if sniffs(c) && !claimed(l.found, c.ID()) {
+			m, reach, err := l.d.openContainer(l.ctx, c, l.src, l.limits, l.depth)
+			l.keep(m, err)
+			l.reach = max(l.reach, reach)
+		}
+	}
+}
+
+// memberEnd returns where in src a member ends that is a part of it.
+func memberEnd(member, src Source) (int64, bool) {
+	base, off := root(member)
+	have, start := root(src)
+	if !sameSource(base, have) {
+		return 0, false
+	}
+	return off + member.Size() - start, true
+}
+
+// root follows parts to what they are parts of.
+func root(src Source) (Source, int64) {
+	off := int64(0)
+	for range 64 {
+		b, ok := src.(Based)
+		if !ok {
+			break
+		}
+		base, at := b.Base()
+		if sameSource(base, src) {
+			break
+		}
+		src, off = base, off+at
+	}
+	return src, off
+}
+
+// sameSource compares Sources, some of which Go cannot compare.
+func sameSource(a, b Source) bool {
+	x, okX := a.(BytesSource)
+	y, okY := b.(BytesSource)
+	if okX || okY {
+		return okX && okY && len(x) == len(y) && len(x) > 0 && &x[0] == &y[0]
+	}
+	return a != nil && b != nil && reflect.TypeOf(a).Comparable() && reflect.TypeOf(b).Comparable() && a == b
 }
 
 // claimed reports whether a decoder read the file as its own kind of container:
@@ -137,15 +193,15 @@ func ends(src Source) (head, tail []byte, err error) {
 // openContainer decodes every member and collects their tensors in one Model. A
 // container without any model inside is still a Model, without tensors: its
 // members' bytes were reachable, and the format says so.
-func (d Decoders) openContainer(ctx context.Context, c Container, src Source, limits Limits, depth int) (*Model, error) {
+func (d Decoders) openContainer(ctx context.Context, c Container, src Source, limits Limits, depth int) (out *Model, reach int64, err error) {
 	if depth <= 0 {
-		return nil, Errorf(c.ID(), "nesting", -1, ErrLimit, "archives nested too deeply")
+		return nil, 0, Errorf(c.ID(), "nesting", -1, ErrLimit, "archives nested too deeply")
 	}
 	members, err := c.Open(ctx, src, limits)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	out := &Model{Variant: string(c.ID())}
+	out = &Model{Variant: string(c.ID())}
 	for _, f := range members.Findings {
 		out.AddFinding(limits.Findings, f)
 	}
@@ -153,7 +209,10 @@ func (d Decoders) openContainer(ctx context.Context, c Container, src Source, li
 	for _, f := range members.Files {
 		m, err := d.decode(ctx, f.Source, limits, depth-1)
 		if ctx.Err() != nil {
-			return nil, ctx.Err()
+			return nil, 0, ctx.Err()
+		}
+		if end, ok := memberEnd(f.Source, src); ok {
+			reach = max(reach, end)
 		}
 		if n, ok := f.Source.(Noticer); ok {
 			for _, f := range n.Findings() {
@@ -173,7 +232,7 @@ func (d Decoders) openContainer(ctx context.Context, c Container, src Source, li
 	if len(inner) > 0 {
 		out.Format = ID(string(c.ID()) + "(" + strings.Join(inner, ",") + ")")
 	}
-	return out, nil
+	return out, reach, nil
 }
 
 // DecodeMembers decodes the members of something that is no Source, such as a
@@ -181,7 +240,8 @@ func (d Decoders) openContainer(ctx context.Context, c Container, src Source, li
 func (d Decoders) DecodeMembers(ctx context.Context, id ID, members *Members, limits Limits) (*Model, error) {
 	limits = limits.OrDefault()
 	ctx = WithSpool(ctx, SpoolOf(ctx, limits))
-	return d.openContainer(ctx, given{id, members}, nil, limits, limits.Depth)
+	m, _, err := d.openContainer(ctx, given{id, members}, BytesSource(nil), limits, limits.Depth)
+	return m, err
 }
 
 // given is a container that is open already.

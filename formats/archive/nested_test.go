@@ -180,3 +180,24 @@ func (c *cancelSource) ReadAt(p []byte, off int64) (int, error) {
 	}
 	return c.BytesSource.ReadAt(p, off)
 }
+
+// TestMembersAreNotFoundTwice puts small models at the start and end of
+// archives, where they look like something in front or behind.
+func TestMembersAreNotFoundTwice(t *testing.T) {
+	model := zipOf(t, zip.Store, map[string][]byte{"m.safetensors": weights()})
+	packed := zipOf(t, zip.Deflate, map[string][]byte{"m.safetensors": weights()})
+	for name, data := range map[string][]byte{
+		"zip in tar":          tarOf(t, "a", model),
+		"deflated zip in tar": tarOf(t, "a", packed),
+		"zip in zip":          zipOf(t, zip.Store, map[string][]byte{"a": model}),
+		"tar in tar":          tarOf(t, "a", tarOf(t, "b", weights())),
+	} {
+		if m := decode(t, data, formats.Limits{}); len(m.Tensors) != 1 || has(m, "polyglot") {
+			t.Errorf("%s: %d tensors, %v", name, len(m.Tensors), m.Findings)
+		}
+	}
+	behind := append(tarOf(t, "a", weights()), model...)
+	if m := decode(t, behind, formats.Limits{}); len(m.Tensors) != 2 || !has(m, "polyglot") {
+		t.Errorf("a zip behind a tar: %d tensors, %v", len(m.Tensors), m.Findings)
+	}
+}

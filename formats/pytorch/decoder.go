@@ -11,6 +11,7 @@ import (
 	"errors"
 
 	"weightwarden/formats"
+	"weightwarden/formats/archive"
 	"weightwarden/formats/pytorch/pickle"
 )
 
@@ -41,7 +42,7 @@ func (Decoder) SniffTail(tail []byte) bool {
 	return bytes.Contains(tail, []byte{'P', 'K', 5, 6})
 }
 
-func isZip(head []byte) bool { return bytes.Contains(head, []byte{'P', 'K', 3, 4}) }
+func isZip(head []byte) bool { return archive.Within(head, "PK\x03\x04") }
 
 func isTar(head []byte) bool {
 	return len(head) >= 512 && bytes.Equal(head[257:262], []byte("ustar"))
@@ -79,9 +80,10 @@ func (Decoder) Decode(ctx context.Context, src formats.Source, limits formats.Li
 		kinds = append(kinds, decodePickles)
 	}
 	if isTar(head) {
-		kinds = append(kinds, decodeTar)
+		kinds = append(kinds, decodeTar, decodeBehindTar)
+	} else {
+		kinds = append(kinds, decodeZip)
 	}
-	kinds = append(kinds, decodeZip)
 	var out *formats.Model
 	var failed error
 	for _, kind := range kinds {

@@ -1,6 +1,7 @@
 package pytorch_test
 
 import (
+	"archive/tar"
 	stdzip "archive/zip"
 	"bytes"
 	"context"
@@ -176,6 +177,35 @@ func TestOwnContainers(t *testing.T) {
 	m, err := all.Decoders().Decode(context.Background(), formats.BytesSource(archiveOf(t, member{"outer/model.pt", string(plain)})), formats.Limits{})
 	if err != nil || len(m.Tensors) != 2 || m.Tensors[0].Member != "outer/model.pt" || m.Format != "zip(pytorch)" {
 		t.Fatalf("%v %+v", err, m)
+	}
+}
+
+func tarOf(t *testing.T, name string, data []byte) []byte {
+	t.Helper()
+	var buf bytes.Buffer
+	w := tar.NewWriter(&buf)
+	if err := w.WriteHeader(&tar.Header{Name: name, Size: int64(len(data)), Mode: 0o600, Format: tar.FormatUSTAR}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Write(data); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return buf.Bytes()
+}
+
+func TestTarAndZip(t *testing.T) {
+	plain := model(t, proto+dictOp("a", "b")+".")
+	for name, data := range map[string][]byte{
+		"inside": tarOf(t, "model.pt", plain),
+		"behind": append(tarOf(t, "note", []byte("hello")), plain...),
+	} {
+		m, err := all.Decoders().Decode(context.Background(), formats.BytesSource(data), formats.Limits{})
+		if err != nil || len(m.Tensors) != 2 || m.Tensors[0].Name != "a" {
+			t.Errorf("%s: %v %+v", name, err, m)
+		}
 	}
 }
 

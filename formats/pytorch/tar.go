@@ -62,6 +62,36 @@ func decodeTar(ctx context.Context, src formats.Source, limits formats.Limits) (
 	return m, nil
 }
 
+// decodeBehindTar reads a zip that stands behind the members of a tar. Zips
+// inside of members are left to the container.
+func decodeBehindTar(ctx context.Context, src formats.Source, limits formats.Limits) (*formats.Model, error) {
+	members, err := tar.Container{}.Open(ctx, src, limits)
+	if err != nil {
+		return nil, err
+	}
+	end := int64(0)
+	for _, f := range members.Files {
+		if b, ok := f.Source.(formats.Based); ok {
+			_, off := b.Base()
+			end = max(end, off+f.Source.Size())
+		}
+	}
+	_, start := base(src)
+	behind, err := formats.Section(src, max(end-start, 0), src.Size()-max(end-start, 0))
+	if err != nil {
+		return nil, formats.Errorf(id, "tar", -1, formats.ErrNotRecognized, "nothing behind it")
+	}
+	return decodeZip(ctx, behind, limits)
+}
+
+// base is where src lies in the Source that its parts are said to lie in.
+func base(src formats.Source) (formats.Source, int64) {
+	if b, ok := src.(formats.Based); ok {
+		return b.Base()
+	}
+	return src, 0
+}
+
 // reader reads pickles and raw numbers of one member by turns.
 type reader struct {
 	t   *tarFile

@@ -42,7 +42,7 @@ func (Container) ID() formats.ID { return id }
 
 // Sniff implements formats.Container: the signature within the head, since a
 // program that unpacks itself may stand in front.
-func (Container) Sniff(head []byte) bool { return bytes.Contains(head, signature) }
+func (Container) Sniff(head []byte) bool { return archive.Within(head, string(signature)) }
 
 // Open implements formats.Container.
 func (Container) Open(ctx context.Context, src formats.Source, limits formats.Limits) (*formats.Members, error) {

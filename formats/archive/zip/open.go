@@ -33,7 +33,7 @@ func (Container) ID() formats.ID { return id }
 
 // Sniff implements formats.Container: a member near the start.
 func (Container) Sniff(head []byte) bool {
-	return bytes.Contains(head, []byte{'P', 'K', 3, 4})
+	return archive.Within(head, "PK\x03\x04")
 }
 
 // SniffTail implements formats.TailSniffer: an end record near the end.
