@@ -198,9 +198,9 @@ func TestRepackedRandomAccess(t *testing.T) {
 			t.Fatal(err)
 		}
 		formatstest.Same(t, m, []formatstest.Array{{Name: "t", DType: formats.I64, Shape: []int64{n}, Data: want}})
-		for range 300 {
+		for range 40 {
 			off := rng.IntN(len(want))
-			got := make([]byte, rng.IntN(min(len(want)-off, 300000)+1))
+			got := make([]byte, rng.IntN(min(len(want)-off, 150000)+1))
 			if k, err := m.Tensors[0].Data.Source.ReadAt(got, int64(off)); err != nil || !slices.Equal(got, want[off:off+k]) {
 				t.Fatalf("%s: read %d at %d: %d, %v", name, len(got), off, k, err)
 			}
@@ -294,7 +294,7 @@ func TestOddModels(t *testing.T) {
 func TestOtherFilesAreNotRecognised(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 4))
 	claimed := 0
-	for range 20000 {
+	for range 4000 {
 		b := make([]byte, 1+rng.IntN(5000))
 		for i := range b {
 			b[i] = byte(rng.Uint32())
@@ -306,9 +306,9 @@ func TestOtherFilesAreNotRecognised(t *testing.T) {
 			t.Fatalf("random bytes: %+v, %v", m, err)
 		}
 	}
-	t.Logf("Sniff claims %.1f %% of random files", float64(claimed)/200)
-	if claimed > 4000 {
-		t.Errorf("Sniff claims %d of 20000 random files", claimed)
+	t.Logf("Sniff claims %.1f %% of random files", float64(claimed)/40)
+	if claimed > 800 {
+		t.Errorf("Sniff claims %d of 4000 random files", claimed)
 	}
 	for _, pattern := range []string{"models/*.gguf", "models/*.safetensors", "models/*.pt", "models/*.json", "gen/*.py"} {
 		for _, path := range fixtures.Glob(t, pattern) {
