@@ -91,6 +91,11 @@ func TestVerdicts(t *testing.T) {
 		{"copy", api.KindProtected, aurora, false, api.Identical, ""},
 		{"copy of a data set", api.KindDataset, aurora, false, api.Identical, ""},
 		{"copy of a public model", api.KindPublic, aurora, false, api.PublicBase, ""},
+		{"copy, quick", api.KindProtected, aurora, true, api.Repackaged, ""},
+		{"fine-tuned, quick", api.KindProtected, read(t, "aurora-tuned.safetensors"), true, api.Derived, ""},
+		{"fine-tuned", api.KindProtected, read(t, "aurora-tuned.safetensors"), false, api.Derived, ""},
+		{"quantised", api.KindProtected, read(t, "aurora-q4_0.gguf"), false, api.Quantised, ""},
+		{"converted", api.KindProtected, read(t, "aurora.pt"), false, api.Repackaged, ""},
 		{"independent", api.KindProtected, borealis, false, api.NoMatch, ""},
 		{"independent, quick", api.KindProtected, borealis, true, api.NoMatch, ""},
 		{"truncated", api.KindProtected, aurora[:1_200_000], false, api.Partial, "safetensors.truncated"},
@@ -112,7 +117,7 @@ func TestVerdicts(t *testing.T) {
 			if got := v.Model != ""; got != (c.want != api.NoMatch && c.want != api.Inconclusive) {
 				t.Errorf("model %q with verdict %s", v.Model, v.Verdict)
 			}
-			if v.Verdict.IsHit() && (v.Digests == nil || v.PValue == nil || *v.PValue > 1e-9 || v.Coverage.Parameters <= 0 || len(v.Tensors) == 0) {
+			if v.Verdict.IsHit() && ((v.Digests == nil) != c.quick || v.PValue == nil || *v.PValue > 1e-9 || v.Coverage.Parameters <= 0 || len(v.Tensors) == 0) {
 				t.Errorf("a hit without its proof: %+v", v)
 			}
 		})
@@ -240,6 +245,34 @@ func TestSentences(t *testing.T) {
 	for share, want := range map[float64]string{0: "0 %", 0.0001: "under 0.1 %", 0.5: "50 %", 0.621: "62.1 %", 0.9999: "almost all", 1: "100 %"} {
 		if got := percent(share); got != want {
 			t.Errorf("percent(%v) = %q, want %q", share, got, want)
+		}
+	}
+}
+
+// A public model never hides a protected one that is there bit for bit.
+func TestPick(t *testing.T) {
+	match := func(kind string, r fingerprint.Relation) fingerprint.Match {
+		m := fingerprint.Match{Kind: kind}
+		m.Relation = r
+		return m
+	}
+	public := match(api.KindPublic, fingerprint.Identical)
+	cases := []struct {
+		name    string
+		matches []fingerprint.Match
+		want    int
+	}{
+		{"none", nil, -1},
+		{"nothing", []fingerprint.Match{match(api.KindProtected, fingerprint.NoMatch)}, -1},
+		{"public alone", []fingerprint.Match{public}, 0},
+		{"an archive of both", []fingerprint.Match{public, match(api.KindProtected, fingerprint.Identical)}, 1},
+		{"the base of a protected child", []fingerprint.Match{public, match(api.KindProtected, fingerprint.Derived)}, 0},
+		{"the child itself", []fingerprint.Match{match(api.KindProtected, fingerprint.Identical), public}, 0},
+		{"two protected", []fingerprint.Match{match(api.KindProtected, fingerprint.Derived), match(api.KindProtected, fingerprint.Identical)}, 0},
+	}
+	for _, c := range cases {
+		if got := pick(c.matches); got != c.want {
+			t.Errorf("%s: %d, want %d", c.name, got, c.want)
 		}
 	}
 }

@@ -3,9 +3,11 @@ package judge
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"weightwarden/fingerprint"
+	"weightwarden/fingerprint/sketch"
 	"weightwarden/formats"
 	"weightwarden/internal/api"
 )
@@ -36,8 +38,14 @@ func (s *Subject) verdict(matches []fingerprint.Match, registry Matcher) *api.Ve
 	v.Evidence = Evidence(m.Evidence)
 	if reg, ok := registry.Fingerprint(m.Model, m.Version, m.Artifact); ok {
 		v.Tensors = TensorMap(m.Tensors, s.Fingerprint.Tensors, reg.Tensors)
+		if s.Quick && (v.Verdict == api.Cast || v.Verdict == api.Derived) && sameRows(m.Tensors, s.Fingerprint.Tensors, reg.Tensors) {
+			v.Verdict = api.Repackaged // no bit of what was read differs
+		}
 	}
 	v.Sentence = sentence(v)
+	if s.Quick {
+		v.Sentence = strings.TrimSuffix(v.Sentence, ".") + ", judged by sampled rows."
+	}
 	for i, o := range matches {
 		if i == best || !wordOf(o).IsHit() && wordOf(o) != api.PublicBase {
 			continue
@@ -48,15 +56,21 @@ func (s *Subject) verdict(matches []fingerprint.Match, registry Matcher) *api.Ve
 	return v
 }
 
-// pick chooses the match that the verdict is about: the matcher's first one. -1
-// means none.
+// pick chooses the match that the verdict is about: the matcher's first one, but
+// never a public model while a protected one is there bit for bit (an archive may
+// hold both). -1 means none.
 func pick(matches []fingerprint.Match) int {
+	first := -1
 	for i, m := range matches {
-		if w := wordOf(m); w.IsHit() || w == api.PublicBase {
+		w := wordOf(m)
+		if first < 0 && (w.IsHit() || w == api.PublicBase) {
+			first = i
+		}
+		if first >= 0 && wordOf(matches[first]) == api.PublicBase && (w == api.Identical || w == api.Repackaged) {
 			return i
 		}
 	}
-	return -1
+	return first
 }
 
 func wordOf(m fingerprint.Match) api.Word {
@@ -85,6 +99,23 @@ func (s *Subject) withoutMatch(v *api.Verdict) {
 	default:
 		v.Sentence = "The weights in this file match nothing registered."
 	}
+}
+
+// sameRows reports whether the sampled rows of all matched tensors have the same
+// sketch, bit for bit, in the same number format. A quick look has no digests to
+// tell an unchanged copy by.
+func sameRows(in []fingerprint.TensorMatch, suspect, registered []fingerprint.Tensor) bool {
+	for _, m := range in {
+		if m.Suspect < 0 || m.Suspect >= len(suspect) || m.Registered < 0 || m.Registered >= len(registered) {
+			return false
+		}
+		a, b := &suspect[m.Suspect], &registered[m.Registered]
+		if a.DType != b.DType || a.Sketch == nil || b.Sketch == nil ||
+			!slices.EqualFunc(a.Sketch.Aligned, b.Sketch.Aligned, func(x, y sketch.Row) bool { return x.Index == y.Index && x.Bits == y.Bits }) {
+			return false
+		}
+	}
+	return len(in) > 0
 }
 
 // Probability is the bound on a false match as a plain number, at least the
