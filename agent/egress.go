@@ -214,6 +214,7 @@ func (a *Agent) reportEgress(ctx context.Context, ev watch.Opened, info scan.Inf
 	hit := a.hit(scan.Outcome{Op: watch.Open, Path: ev.Path, At: ev.At, Info: info, Verdict: &v, Snapshot: e.Snapshot, Process: p})
 	stored, err := a.appendHit(ctx, hit, state.Key{}, state.Entry{})
 	if err == nil {
+		a.scanner.Count.Hits.Add(1)
 		a.printHit(stored)
 	}
 }
@@ -240,6 +241,7 @@ func (a *Agent) suspect(ctx context.Context, o scan.Outcome) {
 	o.Verdict, o.OldPath = &s, r.path
 	stored, err := a.appendHit(ctx, a.hit(o), state.Key{}, state.Entry{})
 	if err == nil {
+		a.scanner.Count.Hits.Add(1)
 		a.printHit(stored)
 	}
 }

@@ -242,7 +242,7 @@ func fsBytes(id unix.Fsid) (out [8]byte) {
 }
 
 // followMounts waits for changes of the mount table, and looks at other mount
-// namespaces every few seconds.
+// namespaces every two seconds.
 func (k *Kernel) followMounts() {
 	defer k.ended.Done()
 	f, err := os.Open("/proc/self/mountinfo")
@@ -261,7 +261,7 @@ func (k *Kernel) followMounts() {
 		default:
 		}
 		_ = raw.Control(func(fd uintptr) {
-			_, _ = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLPRI}}, 1000) // a change, or a second
+			_, _ = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLPRI}}, 2000) // a change, or two seconds
 		})
 		k.refresh(false)
 	}

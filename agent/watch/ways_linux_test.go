@@ -300,7 +300,7 @@ func privateNamespace(src, dir string) error {
 }
 
 // privateTmpfs lives for some seconds: the watcher looks for foreign mounts every
-// second. One that lives shorter is a documented gap.
+// two seconds. One that lives shorter is a documented gap.
 func privateTmpfs(src, dir string) error {
 	if err := unshare(); err != nil {
 		return err
