@@ -117,7 +117,7 @@ func modernCorpus(tb testing.TB) [][]byte {
 // TestDamagedSizes sets every aligned word of modern files to hostile numbers.
 func TestDamagedSizes(t *testing.T) {
 	for _, data := range modernCorpus(t) {
-		step := 1 + len(data)/300
+		step := 1 + len(data)/120
 		for i := 0; i < len(data); i += step {
 			for _, v := range []uint64{0, 1<<64 - 1, 1 << 62, uint64(len(data)) + 1} {
 				bad := slices.Clone(data)

@@ -124,7 +124,7 @@ func corpus(tb testing.TB) []formatstest.Case {
 			}
 			tensors = len(m.Tensors)
 		}
-		cases = append(cases, formatstest.Case{Name: name, Data: data, Header: 200, Tensors: tensors})
+		cases = append(cases, formatstest.Case{Name: name, Data: data, Header: 100, Tensors: tensors})
 	}
 	slices.SortFunc(cases, func(a, b formatstest.Case) int { return strings.Compare(a.Name, b.Name) })
 	return cases

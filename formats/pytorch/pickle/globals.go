@@ -59,6 +59,9 @@ func benignBuiltin(name string) bool {
 
 // benign holds what state dicts and checkpoints of PyTorch and NumPy are made of.
 func benign(module, name string) bool {
+	if strings.HasPrefix(module, "__torch__") { // TorchScript classes: code of the archive, run by no Python
+		return true
+	}
 	if strings.HasPrefix(module, "torch.nn.modules.") || strings.HasPrefix(module, "torch.distributed.checkpoint.") {
 		return !strings.Contains(name, ".")
 	}
