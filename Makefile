@@ -23,7 +23,7 @@ build: ## build the programs into bin/: static, no C compiler needed
 
 .PHONY: test
 test: ## run all tests, with the race detector where a C compiler can be had
-	@race=$$(.ci/race); CGO_ENABLED=$$(test -n "$$race" && echo 1 || echo 0) $(GO) test $$race ./...
+	@race=$$(.ci/race); CGO_ENABLED=$$(test -n "$$race" && echo 1 || echo 0) $(GO) test -timeout 30m $$race ./...
 
 .PHONY: manuals
 manuals: build ## write manual pages and shell completions to dist/

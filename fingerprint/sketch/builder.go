@@ -190,7 +190,7 @@ func moments(row []float32) (mean, sigma float32, ok bool) {
 	s := simd.Stats(row)
 	n := float64(len(row))
 	m := float64(s.Sum) / n
-	v := float64(s.SumSquares)/n - m*m
+	v := float64(s.SumSquares)/n - float64(m*m) // rounded: no fused operation on other processors
 	if math.IsNaN(v) || math.IsInf(v, 0) {
 		return 0, 0, false
 	}
