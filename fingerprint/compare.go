@@ -259,6 +259,9 @@ func (c *comparer) decide() *Comparison {
 		return out
 	}
 	out.Relation = c.relation(out.Coverage)
+	if !exact && !rows {
+		out.Relation = Reparameterised // no exact bound: for review, however much was found
+	}
 	return out
 }
 
