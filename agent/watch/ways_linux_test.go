@@ -308,9 +308,13 @@ func privateTmpfs(src, dir string) error {
 	if err := unix.Mount("x", dir, "tmpfs", 0, ""); err != nil {
 		return err
 	}
-	time.Sleep(4 * time.Second)
-	if err := writeAll(src, dir+"/copy", 0); err != nil {
-		return err
+	// The namespace lives long enough for a busy machine's agent to follow it; one
+	// of the copies is written once it has.
+	for i := range 6 {
+		time.Sleep(2 * time.Second)
+		if err := writeAll(src, fmt.Sprintf("%s/copy%d", dir, i), 0); err != nil {
+			return err
+		}
 	}
 	time.Sleep(2 * time.Second)
 	return nil
