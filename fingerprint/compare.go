@@ -29,13 +29,29 @@ func Compare(registered, suspect *Fingerprint) *Comparison {
 	c := newComparer(registered, suspect)
 	c.exact()
 	c.sketches()
+	c.permuted()
+	return c.decide()
+}
+
+// CompareInPlace is Compare without the search for permuted rows, which costs most:
+// for the many candidates that a large registry has, once their largest rows are
+// known to have nothing in common with the suspect's.
+func CompareInPlace(registered, suspect *Fingerprint) *Comparison {
+	if registered.Scheme != suspect.Scheme || registered.KeyID != suspect.KeyID {
+		return Compare(registered, suspect)
+	}
+	c := newComparer(registered, suspect)
+	c.exact()
+	c.sketches()
 	return c.decide()
 }
 
 // comparer is the state of one Compare.
 type comparer struct {
-	reg, sus *Fingerprint
-	found    []found // per registered tensor
+	reg, sus  *Fingerprint
+	partners  *partners
+	segmented []int   // suspect tensors with rows that were read for a registered one
+	found     []found // per registered tensor
 	// Exact layer.
 	chunks, evidenceChunks int
 	evidenceBytes          int64
@@ -67,7 +83,7 @@ type found struct {
 }
 
 func newComparer(reg, sus *Fingerprint) *comparer {
-	c := &comparer{reg: reg, sus: sus, found: make([]found, len(reg.Tensors))}
+	c := &comparer{reg: reg, sus: sus, partners: newPartners(sus), found: make([]found, len(reg.Tensors))}
 	for i := range c.found {
 		c.found[i].suspect = -1
 		for _, p := range reg.Tensors[i].Pieces {
@@ -75,6 +91,9 @@ func newComparer(reg, sus *Fingerprint) *comparer {
 		}
 	}
 	for i := range sus.Tensors {
+		if k := sus.Tensors[i].Sketch; k != nil && len(k.Segments) > 0 {
+			c.segmented = append(c.segmented, i)
+		}
 		for _, p := range sus.Tensors[i].Pieces {
 			c.susTensorBytes += sus.Pieces[p].Length
 		}

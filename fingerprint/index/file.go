@@ -15,7 +15,7 @@ import (
 // up to a multiple of 8; the segments.
 const (
 	fileMagic   = "WWDB"
-	fileVersion = 1
+	fileVersion = 2 // 1 had narrower bands of content rows
 	fileHeader  = 4 + 2 + 2 + 4 + 4
 )
 
@@ -68,7 +68,7 @@ func Decode(b []byte) (*DB, error) {
 		return nil, fmt.Errorf("%w: no magic", ErrRegistry)
 	}
 	if v := binary.LittleEndian.Uint16(b[4:]); v != fileVersion {
-		return nil, fmt.Errorf("%w: version %d is not known to this program", ErrRegistry, v)
+		return nil, fmt.Errorf("%w: version %d, this program reads version %d: make the snapshot anew", ErrRegistry, v, fileVersion)
 	}
 	segments, removed := uint64(binary.LittleEndian.Uint32(b[8:])), uint64(binary.LittleEndian.Uint32(b[12:]))
 	size := fileHeader + segments*8 + removed*8

@@ -3,19 +3,18 @@ package index
 import (
 	"cmp"
 	"context"
-	"encoding/binary"
+	"errors"
 	"math"
+	"runtime"
 	"slices"
+	"sync"
+	"sync/atomic"
 
 	"weightwarden/fingerprint"
 	"weightwarden/formats"
 )
 
 const (
-	// bruteForce is the size of a registry up to which everything is compared.
-	bruteForce = 32
-	// mostCandidates is how many entries are compared in full.
-	mostCandidates = 50
 	// maxLogP is the bound that a match must stay under after it was multiplied by
 	// the number of registered artifacts: 1e-9 for a whole registry.
 	maxLogP = -20.7
@@ -24,28 +23,52 @@ const (
 // Match finds the registered models that fp is, or is made of, best first.
 // Models that do not match are left out; an empty list means no match.
 func (db *DB) Match(ctx context.Context, fp *fingerprint.Fingerprint) ([]fingerprint.Match, error) {
+	nominees := db.candidates(fp)
+	compared := make([]*candidate, len(nominees))
+	errs := make([]error, len(nominees))
+	var next atomic.Int64
+	var workers sync.WaitGroup
+	for range min(runtime.GOMAXPROCS(0), len(nominees)) {
+		workers.Go(func() {
+			for i := next.Add(1) - 1; int(i) < len(nominees) && ctx.Err() == nil; i = next.Add(1) - 1 {
+				compared[i], errs[i] = db.compare(nominees[i], fp)
+			}
+		})
+	}
+	workers.Wait()
+	if err := cmp.Or(errors.Join(errs...), ctx.Err()); err != nil {
+		return nil, err
+	}
 	var found []candidate
-	trials := math.Log(float64(max(1, db.Len())))
-	for _, r := range db.candidates(fp) {
-		if err := ctx.Err(); err != nil {
-			return nil, err
+	for _, c := range compared {
+		if c != nil {
+			found = append(found, *c)
 		}
-		reg, err := db.segments[r.segment].fingerprint(r.entry)
-		if err != nil {
-			return nil, err
-		}
-		c := fingerprint.Compare(reg, fp)
-		if c.Relation == fingerprint.NoMatch || c.Relation == fingerprint.Inconclusive {
-			continue
-		}
-		if c.LogP += trials; c.LogP > maxLogP {
-			continue
-		}
-		e := &db.segments[r.segment].entries[r.entry]
-		found = append(found, candidate{reg: reg, match: fingerprint.Match{
-			Model: e.Model, Version: e.Version, Kind: e.Kind, Artifact: e.Artifact, Comparison: *c}})
 	}
 	return attribute(found, fp), nil
+}
+
+// compare returns nil where fp has nothing of the nominee.
+func (db *DB) compare(n nominee, fp *fingerprint.Fingerprint) (*candidate, error) {
+	reg, err := db.segments[n.segment].fingerprint(n.entry)
+	if err != nil {
+		return nil, err
+	}
+	compare := fingerprint.CompareInPlace
+	if n.permuted {
+		compare = fingerprint.Compare
+	}
+	c := compare(reg, fp)
+	if c.Relation == fingerprint.NoMatch || c.Relation == fingerprint.Inconclusive {
+		return nil, nil
+	}
+	// Each registered artifact is one more trial.
+	if c.LogP += math.Log(float64(max(1, db.Len()))); c.LogP > maxLogP {
+		return nil, nil
+	}
+	e := &db.segments[n.segment].entries[n.entry]
+	return &candidate{reg: reg, match: fingerprint.Match{
+		Model: e.Model, Version: e.Version, Kind: e.Kind, Artifact: e.Artifact, Comparison: *c}}, nil
 }
 
 // refined is how many candidates are looked for again in the file.
@@ -119,68 +142,4 @@ func (db *DB) matchInvariants(ctx context.Context, fp *fingerprint.Fingerprint) 
 type candidate struct {
 	reg   *fingerprint.Fingerprint
 	match fingerprint.Match
-}
-
-// candidates returns the entries worth a full comparison: all of a small
-// registry, else those with the most votes of chunks and row bands.
-func (db *DB) candidates(fp *fingerprint.Fingerprint) []ref {
-	var out []ref
-	if db.Len() <= bruteForce {
-		db.each(func(r ref, _ *Entry) { out = append(out, r) })
-		return out
-	}
-	votes := make(map[ref]float64)
-	for s, seg := range db.segments {
-		seg.vote(fp, func(entry uint32, weight float64) {
-			if r := (ref{s, int(entry)}); int(entry) < len(seg.entries) && !db.removed[r] {
-				votes[r] += weight
-			}
-		})
-	}
-	for r := range votes {
-		out = append(out, r)
-	}
-	slices.SortFunc(out, func(a, b ref) int {
-		return cmp.Or(cmp.Compare(votes[b], votes[a]), cmp.Compare(a.segment, b.segment), cmp.Compare(a.entry, b.entry))
-	})
-	return out[:min(len(out), mostCandidates)]
-}
-
-// vote looks up what the suspect has. A chunk is worth many bands: it is never
-// there by chance. What many entries share is worth less to each (inverse
-// document frequency).
-func (s *segment) vote(fp *fingerprint.Fingerprint, f func(entry uint32, weight float64)) {
-	ballot := func(t table, key uint64, weight float64) {
-		n := 0
-		t.find(key, func(uint32) { n++ })
-		if n > 0 {
-			t.find(key, func(e uint32) { f(e, weight/float64(n)) })
-		}
-	}
-	for p := range fp.Pieces {
-		for _, c := range fp.Pieces[p].Chunks {
-			if !c.Plain && c.Key != (fingerprint.ChunkKey{}) {
-				ballot(s.chunks, binary.LittleEndian.Uint64(c.Key[:]), 100)
-			}
-		}
-	}
-	for t := range fp.Tensors {
-		k := fp.Tensors[t].Sketch
-		if k == nil || fp.Tensors[t].Constant != "" {
-			continue
-		}
-		for i := range k.Aligned {
-			eachBand(k.Length, &k.Aligned[i], k.Buckets, alignedBand, func(key uint64) { ballot(s.aligned, key, 1) })
-		}
-		for i := range k.Columns {
-			b := 64
-			if k.Count >= 256 {
-				b = 256
-			}
-			eachBand(k.Count, &k.Columns[i], b, alignedBand, func(key uint64) { ballot(s.aligned, key, 1) })
-		}
-		for i := range k.Content {
-			eachBand(k.Length, &k.Content[i], k.Buckets, contentBand, func(key uint64) { ballot(s.content, key, 0.5) })
-		}
-	}
 }

@@ -6,6 +6,8 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"math"
+	"math/bits"
 	"slices"
 	"sync"
 
@@ -78,8 +80,8 @@ func newSegment(entries []Entry) (*segment, error) {
 		chunks.addChunks(fp, uint32(i))
 		for t := range fp.Tensors {
 			if s := fp.Tensors[t].Sketch; s != nil && fp.Tensors[t].Constant == "" {
-				aligned.addRows(s, s.Aligned[:min(len(s.Aligned), alignedRows)], alignedBand, uint32(i))
-				content.addRows(s, s.Content, contentBand, uint32(i))
+				aligned.addRows(s, s.Aligned[:min(len(s.Aligned), alignedRows)], alignedBands(), uint32(i))
+				content.addRows(s, s.Content, contentBands(), uint32(i))
 			}
 		}
 	}
@@ -240,31 +242,46 @@ func (b *builder) addChunks(fp *fingerprint.Fingerprint, entry uint32) {
 	}
 }
 
-// bandOf makes the table key of one band of a row.
-type bandOf func(length, index int64, band int, bits uint16) uint64
-
-func (b *builder) addRows(s *sketch.Tensor, rows []sketch.Row, key bandOf, entry uint32) {
+func (b *builder) addRows(s *sketch.Tensor, rows []sketch.Row, of bands, entry uint32) {
 	for i := range rows {
-		eachBand(s.Length, &rows[i], s.Buckets, key, func(k uint64) { b.rows = append(b.rows, row{k, entry}) })
+		of.each(s.Length, &rows[i], s.Buckets, func(k uint64) { b.rows = append(b.rows, row{k, entry}) })
 	}
 }
 
-// eachBand calls f with the key of every 16-bit band of a row that is evidence.
-func eachBand(length int64, r *sketch.Row, buckets int, key bandOf, f func(uint64)) {
+// bands of a row: width in bits, and how the table key of one is made.
+type bands struct {
+	width int
+	key   func(length, index int64, band int, bits uint64) uint64
+}
+
+// alignedBands know the row's number, so that 16 bits tell models apart.
+func alignedBands() bands {
+	return bands{16, func(length, index int64, band int, bits uint64) uint64 {
+		return mix(uint64(length)<<40 ^ uint64(index)<<20 ^ uint64(band)<<16 ^ bits ^ 0xa11a<<48)
+	}}
+}
+
+// contentBands do not: the rows of all models of one width share their keys, and
+// 24 bits keep the chance ones to one in four among a thousand 7B-size models.
+func contentBands() bands {
+	return bands{24, func(length, _ int64, band int, bits uint64) uint64 {
+		return mix(uint64(length)<<32 ^ uint64(band)<<24 ^ bits ^ 0xc047<<48)
+	}}
+}
+
+// each calls f with the key of every band of a row that is evidence.
+func (b bands) each(length int64, r *sketch.Row, buckets int, f func(uint64)) {
 	if r.Norm <= 0 {
 		return
 	}
-	for band := range buckets / 16 {
-		f(key(length, r.Index, band, uint16(r.Bits[band/4]>>(band%4*16))))
+	for band := range buckets / b.width {
+		at := band * b.width
+		bits := r.Bits[at/64] >> (at % 64)
+		if rest := 64 - at%64; rest < b.width && at/64+1 < len(r.Bits) {
+			bits |= r.Bits[at/64+1] << rest
+		}
+		f(b.key(length, r.Index, band, bits&(1<<b.width-1)))
 	}
-}
-
-func alignedBand(length, index int64, band int, bits uint16) uint64 {
-	return mix(uint64(length)<<40 ^ uint64(index)<<20 ^ uint64(band)<<16 ^ uint64(bits) ^ 0xa11a<<48)
-}
-
-func contentBand(length, _ int64, band int, bits uint16) uint64 {
-	return mix(uint64(length)<<24 ^ uint64(band)<<16 ^ uint64(bits) ^ 0xc047<<48)
 }
 
 // mix is the finaliser of splitmix64.
@@ -310,16 +327,37 @@ func (t table) key(i int) uint64 { return binary.LittleEndian.Uint64(t.keys[i*8:
 
 // find calls f with every entry of key.
 func (t table) find(key uint64, f func(entry uint32)) {
-	lo, hi := 0, t.len()
-	for lo < hi {
+	for i := t.first(key); i < t.len() && t.key(i) == key; i++ {
+		f(binary.LittleEndian.Uint32(t.entries[i*4:]))
+	}
+}
+
+// first is the number of the first row whose key is not below key. Keys are hashes
+// and lie evenly, so a guess by proportion comes near at once; a table that was made
+// to defeat the guesses costs a few steps more than halving alone.
+func (t table) first(key uint64) int {
+	lo, hi := 0, t.len() // the row looked for is in [lo, hi]
+	below, above := uint64(0), uint64(math.MaxUint64)
+	for guesses := 8; lo < hi; guesses-- {
 		mid := int(uint(lo+hi) >> 1)
-		if t.key(mid) < key {
-			lo = mid + 1
+		if guesses > 0 && hi-lo > 8 && key >= below && above > below {
+			share, _ := bits.Mul64(uint64(hi-lo), fraction(key-below, above-below))
+			mid = min(lo+int(share), hi-1)
+		}
+		if k := t.key(mid); k < key {
+			lo, below = mid+1, k
 		} else {
-			hi = mid
+			hi, above = mid, k
 		}
 	}
-	for ; lo < t.len() && t.key(lo) == key; lo++ {
-		f(binary.LittleEndian.Uint32(t.entries[lo*4:]))
+	return lo
+}
+
+// fraction is a/b in units of 2^-64, for a <= b.
+func fraction(a, b uint64) uint64 {
+	if a >= b {
+		return math.MaxUint64
 	}
+	q, _ := bits.Div64(a, 0, b)
+	return q
 }

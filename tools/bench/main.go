@@ -16,6 +16,7 @@ type options struct {
 	pairs           int
 	largest         int64
 	models          int
+	only            string
 }
 
 func main() {
@@ -28,6 +29,7 @@ func main() {
 	flag.IntVar(&o.pairs, "pairs", 5, "paired runs of each comparison")
 	flag.Int64Var(&o.largest, "largest", 10<<30, "bytes of the largest synthetic file that is fingerprinted in whole")
 	flag.IntVar(&o.models, "models", 1000, "models of the largest registry")
+	flag.StringVar(&o.only, "only", "", "run this section alone: machine, compare, growth, triage, decoding or lookups")
 	flag.Parse()
 	err := error(nil)
 	if *one != "" {
@@ -43,8 +45,15 @@ func main() {
 
 func run(o options) error {
 	r := &report{}
-	for _, section := range []func(options, *report) error{machine, compare, growth, triage, decoding, lookups} {
-		if err := section(o, r); err != nil {
+	sections := []struct {
+		name string
+		run  func(options, *report) error
+	}{{"machine", machine}, {"compare", compare}, {"growth", growth}, {"triage", triage}, {"decoding", decoding}, {"lookups", lookups}}
+	for _, section := range sections {
+		if o.only != "" && o.only != section.name {
+			continue
+		}
+		if err := section.run(o, r); err != nil {
 			return err
 		}
 		fmt.Print(r.fresh())
