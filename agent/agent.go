@@ -44,9 +44,13 @@ import (
 type Deps struct {
 	// OpenRegistry makes a judge of a registry file.
 	OpenRegistry func(ctx context.Context, path string) (api.Judge, error)
-	Out          io.Writer // HIT and CLEAR lines
-	Log          *slog.Logger
-	Version      string
+	// Parsing starts a confined child that reads nothing and names the restrictions
+	// that hold for it; an error says that files are not read, or not confined. Nil:
+	// the judge reads no structure.
+	Parsing func(ctx context.Context) ([]string, error)
+	Out     io.Writer // HIT and CLEAR lines
+	Log     *slog.Logger
+	Version string
 }
 
 // Agent is one running agent.
@@ -76,6 +80,7 @@ type Agent struct {
 	out      sync.Mutex
 	contact  atomic.Int64 // unix nanoseconds of the last answer
 	sweeping atomic.Int32
+	parsing  atomic.Pointer[string] // how files are read
 }
 
 // loaded is the registry in force.
@@ -202,6 +207,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		start(a.followOpens)
 	}
 	start(a.followRegistry)
+	start(a.checkParsing)
 	if a.client != nil {
 		start(func(ctx context.Context) { a.client.Deliver(ctx, a.spool, a.trouble("uplink.hits")) })
 		start(func(ctx context.Context) {

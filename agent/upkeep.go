@@ -317,6 +317,9 @@ func (a *Agent) status() localapi.Status {
 			s.Snapshot.Expires = &l.expires
 		}
 	}
+	if p := a.parsing.Load(); p != nil {
+		s.Parsing = *p
+	}
 	if ns := a.contact.Load(); ns > 0 {
 		t := time.Unix(0, ns).UTC()
 		s.LastContact = &t

@@ -30,7 +30,8 @@ type Status struct {
 	Snapshot      Snapshot     `json:"snapshot"`
 	Policy        int64        `json:"policy"`
 	Watches       []api.Watch  `json:"watches"`
-	Processes     string       `json:"processes"` // source of process facts
+	Processes     string       `json:"processes"`         // source of process facts
+	Parsing       string       `json:"parsing,omitempty"` // how the structure of files is read
 	Spool         Spool        `json:"spool"`
 	Files         Files        `json:"files"`
 	Gaps          []api.Gap    `json:"gaps"`

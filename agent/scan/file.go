@@ -15,7 +15,7 @@ import (
 // reach (shards, external tensors), and bytes per second bounded.
 type source struct {
 	ctx   context.Context // of one judgement, not longer
-	file  formats.Source
+	file  formats.Source  // a *file.File
 	limit *rate.Limiter
 	count *Counters
 }
@@ -48,7 +48,22 @@ func (s *source) OpenSibling(name string) (formats.Source, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &source{ctx: s.ctx, file: sib, limit: s.limit, count: s.count}, nil
+	f, ok := sib.(*file.File)
+	if !ok {
+		return nil, formats.ErrNoSiblings
+	}
+	return &source{ctx: s.ctx, file: f, limit: s.limit, count: s.count}, nil
+}
+
+// SiblingNames implements formats.Lister.
+func (s *source) SiblingNames(max int) ([]string, error) {
+	return s.file.SiblingNames(max)
+}
+
+// Descriptor implements sandbox.Descriptor: a child reads the structure through
+// the descriptor itself, outside the bytes that are counted and bounded here.
+func (s *source) Descriptor() *os.File {
+	return s.file.Descriptor()
 }
 
 // ReadAt implements api.File.

@@ -50,7 +50,8 @@ func run(ctx context.Context, env *cli.Env, s *settings, verbose bool) error {
 	if env.JSON {
 		handler = slog.NewJSONHandler(env.Stderr, options)
 	}
-	a, err := agent.New(cfg, agent.Deps{OpenRegistry: registryOpener{cfg.KeyFile}.open, Out: env.Stdout, Log: slog.New(handler), Version: buildinfo.Version()})
+	opener, parsing := newOpener(cfg)
+	a, err := agent.New(cfg, agent.Deps{OpenRegistry: opener.open, Parsing: parsing, Out: env.Stdout, Log: slog.New(handler), Version: buildinfo.Version()})
 	if err != nil {
 		return cli.Hint(err, "without root, give --state a folder of your own and --watch the folders to watch")
 	}

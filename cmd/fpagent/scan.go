@@ -60,7 +60,8 @@ func (s *scanner) run(ctx context.Context, set *settings, paths []string) error 
 			return cli.Hint(err, "enrol and run the agent, or name a registry with --registry R.fpdb")
 		}
 	}
-	if s.judge, err = (registryOpener{cfg.KeyFile}).open(ctx, path); err != nil {
+	opener, _ := newOpener(cfg)
+	if s.judge, err = opener.open(ctx, path); err != nil {
 		return err
 	}
 	s.min = int64(cfg.Files.MinSize)

@@ -70,6 +70,9 @@ func printStatus(env *cli.Env, s *localapi.Status) {
 		fmt.Fprintf(w, "%-11s %s  %s  %s  %s\n", "watch", coloured(p.State), cli.PrintableLine(p.Path), p.Tier, style.Dim(cli.PrintableLine(p.Detail)))
 	}
 	line("processes", "%s", s.Processes)
+	if s.Parsing != "" {
+		line("parsing", "%s", s.Parsing)
+	}
 	line("hits", "%d found, %d wait for the server", s.Files.Hits, s.Spool.Pending)
 	line("files", "%d events, %d large enough, %d judged, %d unchanged, %s read", s.Files.Events, s.Files.Gated,
 		s.Files.Judged, s.Files.Unchanged, cli.Bytes(int64(s.Files.Bytes)))

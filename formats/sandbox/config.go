@@ -8,7 +8,8 @@ import (
 	"weightwarden/formats"
 )
 
-const id formats.ID = "sandbox"
+// ID is the format in errors of the sandbox itself.
+const ID formats.ID = "sandbox"
 
 // childArgument makes a program a decoder child.
 const childArgument = "-weightwarden-decode-child"
@@ -66,5 +67,5 @@ const copyBytes = 64 << 20
 
 // failure is an error of the sandbox itself.
 func failure(reason error, text string, args ...any) error {
-	return formats.Errorf(id, "child", -1, reason, "%s", fmt.Sprintf(text, args...))
+	return formats.Errorf(ID, "child", -1, reason, "%s", fmt.Sprintf(text, args...))
 }

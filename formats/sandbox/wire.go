@@ -283,7 +283,7 @@ func reasons() []error {
 func (e *encoder) failed(err error) error {
 	var fe *formats.Error
 	if !errors.As(err, &fe) {
-		fe = &formats.Error{Format: id, Field: "child", Offset: -1, Err: err}
+		fe = &formats.Error{Format: ID, Field: "child", Offset: -1, Err: err}
 	}
 	number := uint64(0)
 	for i, r := range reasons() {

@@ -58,18 +58,24 @@ var arrows = []arrow{
 	{From: "internal", Except: []string{"internal/archtest"}, Not: local("agent", "server", "cmd"), Tests: true,
 		Why: "what both sides share knows neither side"},
 	{From: "agent", Not: local("server", "cmd"), Why: "agent and server meet only on the wire", Tests: true},
+	{From: "agent", Not: local(decoders...), Why: "the agent runs as root: only its confined child reads the structure of files", Tests: true},
 	{From: "server", Not: local("agent", "cmd"), Why: "agent and server meet only on the wire", Tests: true},
 }
+
+// decoders are the packages that read the structure of files.
+var decoders = []string{"formats/all", "formats/archive", "formats/coreml", "formats/gguf", "formats/hdf5", "formats/npy", "formats/onnx",
+	"formats/pytorch", "formats/quant", "formats/safetensors", "formats/sharded", "formats/tensorflow", "formats/tensorrt", "formats/tfjs", "formats/tflite"}
 
 // opensFiles are the packages of formats that touch the disk: to open a file, to
 // hold an unpacked member in a nameless temporary file, to build tests.
 var opensFiles = []string{"formats/spool.go", "formats/file", "formats/archive/dir", "formats/sandbox", "formats/formatstest"}
 
 func local(dirs ...string) []string {
+	out := make([]string, len(dirs))
 	for i, d := range dirs {
-		dirs[i] = Module + "/" + d
+		out[i] = Module + "/" + d
 	}
-	return dirs
+	return out
 }
 
 func (a arrow) appliesTo(f *File) bool {
@@ -121,6 +127,41 @@ func TestOnlyProgramsImportAllDecoders(t *testing.T) {
 				t.Errorf("%s imports formats/all: only programs and tests do", f.Path)
 			}
 		}
+	}
+}
+
+// In fpagent the decoders are for the child alone: main hands them to sandbox.Child
+// and nothing else on Linux names them.
+func TestAgentDecodesOnlyInTheChild(t *testing.T) {
+	used := 0
+	for _, f := range load(t) {
+		if f.Test || !Under(f.Dir, "cmd/fpagent") || f.Path == "cmd/fpagent/decoder_other.go" {
+			continue
+		}
+		ast.Inspect(f.AST, func(n ast.Node) bool {
+			call, ok := n.(*ast.CallExpr)
+			if !ok {
+				return true
+			}
+			if sel, ok := call.Fun.(*ast.SelectorExpr); ok && sel.Sel.Name == "Child" {
+				used++
+				return false // what is handed to the child
+			}
+			return true
+		})
+		for _, d := range f.AST.Decls {
+			fn, ok := d.(*ast.FuncDecl)
+			if ok && fn.Name.Name != "main" && fn.Body != nil {
+				calls(fn.Body, func(pkg, name string, call *ast.CallExpr) {
+					if pkg == "all" {
+						t.Errorf("%s: %s.%s outside of the child", f.Position(call), pkg, name)
+					}
+				})
+			}
+		}
+	}
+	if used != 1 {
+		t.Errorf("fpagent hands decoders to %d children, want one place", used)
 	}
 }
 

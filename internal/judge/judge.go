@@ -23,6 +23,11 @@ type ModelDecoder interface {
 	Decode(ctx context.Context, src formats.Source, limits formats.Limits) (*formats.Model, error)
 }
 
+// ErrNoDecoder is wrapped by the error of a ModelDecoder that could not work at
+// all, whatever the file holds. Such a file is not judged: without its structure
+// a verdict would say less than it seems to.
+var ErrNoDecoder = errors.New("no decoder could be run")
+
 // Matcher is a registry: it compares a fingerprint with everything registered and
 // returns what matched, best first. *index.DB is one.
 type Matcher interface {
@@ -81,6 +86,9 @@ func (j *Judge) Examine(ctx context.Context, src formats.Source, quick bool) (*S
 	s.Model, s.Decoding = j.Decoder.Decode(ctx, src, j.Limits)
 	if err := ctx.Err(); err != nil {
 		return nil, err
+	}
+	if errors.Is(s.Decoding, ErrNoDecoder) {
+		return nil, s.Decoding
 	}
 	s.Findings = findings(s.Model, s.Decoding, s.Size)
 	if err := j.compute(ctx, s, src, quick); err != nil {
