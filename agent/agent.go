@@ -77,6 +77,8 @@ type Agent struct {
 	registry atomic.Pointer[loaded]
 	fetch    chan struct{} // asks for a snapshot
 	users    users
+	redactor *process.Redactor
+	exes     *process.Programs
 	out      sync.Mutex
 	contact  atomic.Int64 // unix nanoseconds of the last answer
 	sweeping atomic.Int32
@@ -96,7 +98,7 @@ func New(cfg config.Config, deps Deps) (*Agent, error) {
 		return nil, err
 	}
 	a := &Agent{cfg: cfg, deps: deps, started: time.Now().UTC(), board: health.NewBoard(), fetch: make(chan struct{}, 1),
-		gapBox: newGapBox(), host: hostFacts(), places: destination.Classifier{Cloud: cfg.Cloud}}
+		redactor: process.NewRedactor(), exes: process.NewPrograms("/proc"), gapBox: newGapBox(), host: hostFacts(), places: destination.Classifier{Cloud: cfg.Cloud}}
 	a.filter = watch.Filter{Exclude: append(append([]string{}, cfg.Watch.Exclude...), cfg.StateDir)}
 	var err error
 	if a.id, err = identity.Load(cfg.StateDir); err != nil && !errors.Is(err, identity.ErrNotEnrolled) {

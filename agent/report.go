@@ -115,7 +115,7 @@ func (a *Agent) hit(o scan.Outcome) api.Hit {
 	}
 	h := api.Hit{
 		ObservedAt: o.At.UTC(), Event: string(o.Op), Host: a.host,
-		Process: o.Process, ProcessNote: o.ProcessNote, PreviousPath: o.OldPath,
+		Process: a.known(o.Process), ProcessNote: o.ProcessNote, PreviousPath: o.OldPath,
 		Destination: a.places.Classify(o.Path, o.Info.Major, o.Info.Minor),
 		FileID:      fmt.Sprintf("%d:%d:%d", o.Info.Major, o.Info.Minor, o.Info.ID.Inode),
 		Modified:    time.Unix(0, o.Info.Stamp.Mtime).UTC(), Snapshot: o.Snapshot, Verdict: v,
@@ -130,6 +130,16 @@ func (a *Agent) hit(o scan.Outcome) api.Hit {
 			Text: "the file was still open for writing when it was judged", Offset: -1})
 	}
 	return h
+}
+
+// known is what leaves the machine about a process: with the digest of its
+// program, and without the secrets of its command lines.
+func (a *Agent) known(p *api.Process) *api.Process {
+	p = a.redactor.Process(p)
+	if p != nil && p.ExeBLAKE3 == "" {
+		p.ExeBLAKE3 = a.exes.Digest(p)
+	}
+	return p
 }
 
 // users turns numbers into names and remembers them for a while.

@@ -55,6 +55,10 @@ func NewCache(proc Proc, seed []api.Process) *Cache {
 // Reseed adds running processes, after a start or after events were lost.
 func (c *Cache) Reseed(seed []api.Process) {
 	for _, p := range seed {
+		// The seed knows no login, session, terminal and container.
+		if full, err := c.proc.Read(p.PID); err == nil {
+			p = *full
+		}
 		born := time.Time{}
 		if p.Started != nil {
 			born = *p.Started

@@ -15,7 +15,7 @@ import (
 // reach (shards, external tensors), and bytes per second bounded.
 type source struct {
 	ctx   context.Context // of one judgement, not longer
-	file  formats.Source  // a *file.File
+	file  *file.File
 	limit *rate.Limiter
 	count *Counters
 }
