@@ -171,7 +171,8 @@ func rankByDelta(found []candidate, fp *fingerprint.Fingerprint) {
 	}
 }
 
-// nameMixture recognises a suspect that lies between its two best matches.
+// nameMixture recognises a suspect that lies between its two best matches, or among
+// more of them.
 func nameMixture(found []candidate, fp *fingerprint.Fingerprint) {
 	if len(found) < 2 {
 		return
@@ -180,21 +181,16 @@ func nameMixture(found []candidate, fp *fingerprint.Fingerprint) {
 	if r := first.match.Relation; r != fingerprint.Derived && r != fingerprint.Quantised && r != fingerprint.Cast {
 		return
 	}
+	if parts := recipe(found, fp); parts != nil {
+		creditParts(found, parts)
+		return
+	}
 	for i := 1; i < len(found); i++ {
-		other := &found[i]
-		d, ok := measure(triples(fp, first, other, nil))
+		d, ok := measure(triples(fp, first, &found[i], nil))
 		if !ok || d.lambda < mergedLow || d.lambda > mergedHigh || d.z() < minZ || d.rest > mergedRest {
 			continue
 		}
-		first.match.Relation = fingerprint.Merged
-		for _, part := range []struct {
-			c      *candidate
-			weight float64
-		}{{first, d.lambda}, {other, 1 - d.lambda}} {
-			name := part.c.match.Model + "@" + part.c.match.Version
-			first.match.Evidence = append(first.match.Evidence, fingerprint.Evidence{Kind: "merge", Model: name, Value: part.weight, Unit: "weight",
-				Text: fmt.Sprintf("a mixture: %.0f%% (± %.0f) of %s", 100*part.weight, 200*d.sd, name)})
-		}
+		creditParts(found, []part{{0, d.lambda, d.sd}, {i, 1 - d.lambda, d.sd}})
 		return
 	}
 }

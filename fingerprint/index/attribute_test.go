@@ -73,3 +73,44 @@ func TestMixtureWeights(t *testing.T) {
 		}
 	}
 }
+
+func TestMixtureOfThree(t *testing.T) {
+	nets := [][]ft.Matrix{ft.Net(1, 4, 256), ft.Net(2, 4, 256), ft.Net(3, 4, 256), ft.Net(4, 4, 256)}
+	names := []string{"a", "b", "c", "d"}
+	db := index.New()
+	for i, n := range nets {
+		add(t, db, names[i], "1", "protected", file(t, n, formats.F32, true))
+	}
+	add(t, db, "sibling of a", "1", "protected", file(t, ft.Noise(nets[0], 21, 0.04), formats.F32, true))
+	for _, c := range []struct {
+		name    string
+		suspect []ft.Matrix
+		d       formats.DType
+		weights map[string]float64
+	}{
+		{"three", ft.Mix(ft.Mix(nets[0], nets[1], .5, .3), nets[2], 1, .2), formats.BF16, map[string]float64{"a@1": .5, "b@1": .3, "c@1": .2}},
+		{"three in eight bits", ft.Mix(ft.Mix(nets[0], nets[1], .4, .3), nets[3], 1, .3), formats.Q8_0, map[string]float64{"a@1": .4, "b@1": .3, "d@1": .3}},
+		{"a child with siblings", ft.Noise(nets[0], 22, 0.05), formats.BF16, nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got := match(t, db, file(t, c.suspect, c.d, false))
+			if len(got) == 0 {
+				t.Fatal("no match")
+			}
+			found := map[string]float64{}
+			for _, e := range got[0].Evidence {
+				if e.Kind == "merge" {
+					found[e.Model] = e.Value
+				}
+			}
+			if len(found) != len(c.weights) || (got[0].Relation == fingerprint.Merged) != (len(c.weights) > 0) {
+				t.Fatalf("%s of %s, parts %v, want %v", got[0].Relation, got[0].Model, found, c.weights)
+			}
+			for name, want := range c.weights {
+				if math.Abs(found[name]-want) > .04 {
+					t.Errorf("%s: weight %.3f, want %.2f", name, found[name], want)
+				}
+			}
+		})
+	}
+}
