@@ -59,13 +59,21 @@ func (c *compared) look(ctx context.Context, a, b *loaded) error {
 		return nil
 	}
 	c.Evidence = append(c.Evidence, api.Evidence{Kind: "deep", Value: float64(r.Hits), Unit: "rows", PValue: c.Deep.PValue, Bound: "exchangeable-poisson",
-		Text: fmt.Sprintf("after undoing a %s recovered from %d neurons, %d of %d rows of %d matrices that took no part in it are nearest to the row of A at the same place",
-			r.Kind, r.Neurons, r.Hits, r.Tested, len(r.Tensors))})
+		Text: fmt.Sprintf("%s recovered from %d neurons, %d of %d rows of %d matrices that took no part in it are nearest to the row of A at the same place",
+			undone(kind), r.Neurons, r.Hits, r.Tested, len(r.Tensors))})
 	if !c.Verdict.IsHit() || c.Verdict == api.Reparameterised {
 		c.Verdict, c.PValue, c.Bound = api.Reparameterised, c.Deep.PValue, "exchangeable-poisson"
 		c.Confidence = 1 - math.Exp(r.LogP)
 	}
 	return nil
+}
+
+// undone begins the sentence that says what was undone.
+func undone(kind string) string {
+	if kind == "none" {
+		return "with the inner coordinates as they are, as"
+	}
+	return "after undoing a " + kind
 }
 
 func (d *deepResult) print(env *cli.Env, s cli.Style) {

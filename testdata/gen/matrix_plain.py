@@ -225,6 +225,12 @@ def merge(m):
             m.add_state(f"merge {label}", str(w), out, "MERGED DERIVED", registry=both, parents={BASE: w, other: round(1 - w, 2)}, must=w >= 0.5)
         out = {k: slerp(base[k], theirs[k], 0.5) for k in base}
         m.add_state(f"merge {label}", "slerp 0.5", out, "MERGED DERIVED", registry=both, parents={BASE: 0.5, other: 0.5})
+    if m.has(STRANGER, "nova-c"):
+        b, c = m.floats(STRANGER), m.floats("nova-c")
+        three = {BASE: "protected", STRANGER: "protected", "nova-c": "protected"}
+        for x, y, z in ((0.5, 0.3, 0.2), (0.4, 0.3, 0.3)):
+            out = {k: x * base[k] + y * b[k] + z * c[k] for k in base}
+            m.add_state("merge of three", f"{x} {y} {z}", out, "MERGED", registry=three, parents={BASE: x, STRANGER: y, "nova-c": z})
     if m.has(CHILD, SIBLING):
         a, b = m.floats(CHILD), m.floats(SIBLING)
         m.add_state("merge children", "average", {k: (a[k] + b[k]) / 2 for k in a}, "MERGED DERIVED",
