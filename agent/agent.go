@@ -27,6 +27,7 @@ import (
 
 	"weightwarden/agent/config"
 	"weightwarden/agent/destination"
+	"weightwarden/agent/enforce"
 	"weightwarden/agent/health"
 	"weightwarden/agent/identity"
 	"weightwarden/agent/limits"
@@ -79,10 +80,14 @@ type Agent struct {
 	users    users
 	redactor *process.Redactor
 	exes     *process.Programs
-	out      sync.Mutex
-	contact  atomic.Int64 // unix nanoseconds of the last answer
-	sweeping atomic.Int32
-	parsing  atomic.Pointer[string] // how files are read
+
+	rules      enforce.Rules
+	quarantine *enforce.Quarantine
+	guard      *enforce.Guard // nil: nothing is held up
+	out        sync.Mutex
+	contact    atomic.Int64 // unix nanoseconds of the last answer
+	sweeping   atomic.Int32
+	parsing    atomic.Pointer[string] // how files are read
 }
 
 // loaded is the registry in force.
@@ -99,6 +104,8 @@ func New(cfg config.Config, deps Deps) (*Agent, error) {
 	}
 	a := &Agent{cfg: cfg, deps: deps, started: time.Now().UTC(), board: health.NewBoard(), fetch: make(chan struct{}, 1),
 		redactor: process.NewRedactor(), exes: process.NewPrograms("/proc"), gapBox: newGapBox(), host: hostFacts(), places: destination.Classifier{Cloud: cfg.Cloud}}
+	a.rules = rulesOf(cfg.Enforce)
+	a.quarantine = enforce.NewQuarantine(cfg.StateDir, cfg.Enforce.QuarantineDir)
 	a.filter = watch.Filter{Exclude: append(append([]string{}, cfg.Watch.Exclude...), cfg.StateDir)}
 	var err error
 	if a.id, err = identity.Load(cfg.StateDir); err != nil && !errors.Is(err, identity.ErrNotEnrolled) {
@@ -187,6 +194,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		return err
 	}
 	a.egress = newEgress(a.openOpens())
+	a.openGuard()
 	a.scanner = scan.New(ctx, a.scanDeps(), opts)
 	a.blindWindow()
 	var wg sync.WaitGroup
@@ -208,6 +216,9 @@ func (a *Agent) Run(ctx context.Context) error {
 	if a.egress.watcher != nil {
 		start(a.followOpens)
 	}
+	if a.guard != nil {
+		start(a.followDenied)
+	}
 	start(a.followRegistry)
 	start(a.checkParsing)
 	if a.client != nil {
@@ -222,6 +233,9 @@ func (a *Agent) Run(ctx context.Context) error {
 	a.currentWatcher().Close()
 	if a.egress.watcher != nil {
 		a.egress.watcher.Close()
+	}
+	if a.guard != nil {
+		a.guard.Close()
 	}
 	wg.Wait()
 	a.scanner.Wait()

@@ -53,7 +53,7 @@ func newEgress(w openWatcher) *egress {
 
 // markKnown watches every copy that the state store knows, after a start.
 func (a *Agent) markKnown() {
-	if a.egress.watcher == nil {
+	if a.egress.watcher == nil && a.guard == nil {
 		return
 	}
 	var paths []string
@@ -68,6 +68,7 @@ func (a *Agent) markKnown() {
 	for _, p := range paths {
 		if f, err := scan.OpenFile(p); err == nil {
 			a.markOpen(f)
+			a.guardCopy(f, p)
 			f.Close()
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"weightwarden/agent/enforce"
 	"weightwarden/agent/health"
 	"weightwarden/agent/scan"
 	"weightwarden/agent/state"
@@ -49,6 +50,10 @@ func (a *Agent) report(ctx context.Context, o scan.Outcome) error {
 	}
 	entry = entry.WithName(o.Path)
 	hit := a.hit(o)
+	a.act(o, &hit, &entry)
+	if hit.Action != enforce.ActionQuarantine {
+		a.guardCopy(o.File, o.Path)
+	}
 	stored, err := a.appendHit(ctx, hit, o.Info.Key, entry)
 	if err != nil {
 		return err

@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"weightwarden/internal/api"
 )
 
 // Config is what fpagent runs with. The yaml tags are the keys of the file.
@@ -85,6 +87,17 @@ type Enforce struct {
 	QuarantineDir string   `yaml:"quarantine_dir"`
 	Blocking      bool     `yaml:"blocking"`
 	Budget        Duration `yaml:"budget"` // for one blocking decision, then it is allowed
+	Rules         Rules    `yaml:"rules"`
+}
+
+// Rules are what this machine asks for by itself, besides a policy.
+type Rules struct {
+	Verdicts      []string `yaml:"verdicts"`     // of copies that are moved aside
+	Destinations  []string `yaml:"destinations"` // of copies that are moved aside; none: wherever they lie
+	AllowPaths    []string `yaml:"allow_paths"`
+	AllowPrograms []string `yaml:"allow_programs"`
+	Block         bool     `yaml:"block"`          // keep other programs from opening known copies
+	Lockdown      []string `yaml:"lockdown_paths"` // in them no large file is opened by other programs
 }
 
 // Default is the configuration of an empty file.
@@ -169,8 +182,38 @@ func (c *Config) Check() error {
 	if c.Limits.Queue < 16 || c.Limits.Queue > 1<<20 {
 		bad("limits.queue: %d, may be 16 to %d", c.Limits.Queue, 1<<20)
 	}
+	errs = append(errs, c.Enforce.check()...)
 	errs = append(errs, c.checkRanges()...)
 	return errors.Join(errs...)
+}
+
+// check also refuses rules that the bounds forbid: they would do nothing, and
+// somebody would rely on them.
+func (e *Enforce) check() []error {
+	var errs []error
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	for i, v := range e.Rules.Verdicts {
+		if !api.Word(v).IsHit() {
+			bad("enforce.rules.verdicts[%d]: %.40q is no verdict of a copy", i, v)
+		}
+	}
+	for key, paths := range map[string][]string{"allow_paths": e.Rules.AllowPaths, "allow_programs": e.Rules.AllowPrograms, "lockdown_paths": e.Rules.Lockdown} {
+		for i, p := range paths {
+			if !filepath.IsAbs(p) || filepath.Clean(p) == string(filepath.Separator) {
+				bad("enforce.rules.%s[%d]: %.200q is no absolute path below the root", key, i, p)
+			}
+		}
+	}
+	if e.QuarantineDir != "" && !filepath.IsAbs(e.QuarantineDir) {
+		bad("enforce.quarantine_dir: %q is not absolute", e.QuarantineDir)
+	}
+	if len(e.Rules.Verdicts) > 0 && !e.Quarantine {
+		bad("enforce.rules.verdicts: does nothing without enforce.quarantine: true")
+	}
+	if (e.Rules.Block || len(e.Rules.Lockdown) > 0) && !e.Blocking {
+		bad("enforce.rules.block, lockdown_paths: do nothing without enforce.blocking: true")
+	}
+	return errs
 }
 
 func (c *Config) checkRanges() []error {

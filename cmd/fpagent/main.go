@@ -27,6 +27,6 @@ func program() *cli.Program {
 		Version: buildinfo.Version(),
 		Epilogue: "Files: /etc/weightwarden/agent.yaml, /var/lib/weightwarden, /run/weightwarden/agent.sock.\n" +
 			"Everything can be moved with --state and --config, and run without root.",
-		Commands: []cli.Command{enrollCommand(), runCommand(), statusCommand(), scanCommand(), checkConfigCommand()},
+		Commands: append([]cli.Command{enrollCommand(), runCommand(), statusCommand(), scanCommand(), checkConfigCommand()}, quarantineCommands()...),
 	}
 }

@@ -1,0 +1,147 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"weightwarden/agent/config"
+	"weightwarden/agent/enforce"
+	"weightwarden/agent/health"
+	"weightwarden/agent/process"
+	"weightwarden/agent/scan"
+	"weightwarden/agent/state"
+	"weightwarden/agent/watch"
+	"weightwarden/internal/api"
+)
+
+// rulesOf are the rules of this machine's configuration, within its own bounds.
+func rulesOf(c config.Enforce) enforce.Rules {
+	r := enforce.Rules{Destinations: c.Rules.Destinations, AllowPaths: c.Rules.AllowPaths, AllowPrograms: c.Rules.AllowPrograms}
+	if c.Quarantine {
+		for _, v := range c.Rules.Verdicts {
+			r.Verdicts = append(r.Verdicts, api.Word(v))
+		}
+	}
+	if c.Blocking {
+		r.Block, r.Lockdown = c.Rules.Block, c.Rules.Lockdown
+	}
+	return r
+}
+
+// act does what the rules ask for about a new copy, and notes it in the hit. The
+// entry then knows the file in its new place, so that nobody finds it anew.
+func (a *Agent) act(o scan.Outcome, hit *api.Hit, entry *state.Entry) {
+	if r, ok := a.quarantine.Holding(o.Path); ok { // found again after a crash or a lost state
+		hit.Action, hit.PreviousPath = enforce.ActionQuarantine, r.Path
+		return
+	}
+	if ask, _ := a.rules.Quarantines(hit); !ask || o.File == nil {
+		return
+	}
+	if o.Deleted || o.WriterActive {
+		a.noted(hit, "agent.quarantine_refused", "not quarantined: the file has no name any more, or is still being written")
+		return
+	}
+	r, err := a.quarantine.Take(o.Info, *hit)
+	if err != nil && r.ID == "" {
+		a.deps.Log.Warn("quarantine", "path", o.Path, "error", err)
+		a.noted(hit, "agent.quarantine_refused", err.Error())
+		return
+	}
+	if err != nil {
+		a.board.Set("quarantine.write", health.Warning, err.Error())
+	}
+	hit.Action = enforce.ActionQuarantine
+	text := fmt.Sprintf("moved aside as %s; 'fpagent quarantine restore %s' brings it back", r.ID, r.ID)
+	if r.OtherNames > 0 {
+		text += fmt.Sprintf("; %d other names (hard links) still lead to it", r.OtherNames)
+	}
+	a.noted(hit, "agent.quarantined", text)
+	a.deps.Log.Warn("quarantined", "path", o.Path, "id", r.ID, "verdict", hit.Verdict.Verdict)
+	*entry = entry.WithName(r.Held)
+	if now, err := scan.Stat(o.File); err == nil {
+		entry.Stamp = now.Stamp
+	}
+}
+
+func (a *Agent) noted(hit *api.Hit, code, text string) {
+	hit.Verdict.Findings = append(append([]api.Finding{}, hit.Verdict.Findings...), api.Finding{Code: code, Severity: "info", Text: text, Offset: -1})
+}
+
+// openGuard holds up openings of known copies where the rules ask for it.
+func (a *Agent) openGuard() {
+	if !a.rules.Block && len(a.rules.Lockdown) == 0 {
+		return
+	}
+	g, err := enforce.NewGuard(enforce.GuardOptions{Rules: a.rules, MinSize: int64(a.cfg.Files.MinSize),
+		Budget: time.Duration(a.cfg.Enforce.Budget), Own: []string{a.cfg.StateDir}})
+	if err != nil {
+		a.board.Set("blocking", health.Error, "blocking is asked for and cannot be had: "+err.Error())
+		a.deps.Log.Error("blocking", "error", err)
+		return
+	}
+	a.guard = g
+}
+
+// followDenied reports refused openings, and keeps the guard's lists fresh.
+func (a *Agent) followDenied(ctx context.Context) {
+	if a.egress.watcher == nil {
+		a.markKnown()
+	}
+	fresh := time.NewTicker(30 * time.Second)
+	defer fresh.Stop()
+	for {
+		select {
+		case d, ok := <-a.guard.Denied():
+			if !ok {
+				return
+			}
+			a.reportDenied(ctx, d)
+		case <-fresh.C:
+			a.guard.Refresh()
+			if n := a.guard.Count.Undecided.Load(); n > 0 {
+				a.board.Set("blocking.undecided", health.Warning, fmt.Sprintf("%d openings were let through because their time was up", n))
+			}
+		}
+	}
+}
+
+func (a *Agent) reportDenied(ctx context.Context, d enforce.Denied) {
+	ev := watch.Opened{ID: d.ID, Path: d.Path, PID: d.PID, At: d.At}
+	if !a.egress.once(ev) {
+		return
+	}
+	a.deps.Log.Warn("an opening was refused", "path", d.Path, "pid", d.PID, "exe", d.Exe, "lockdown", d.Lockdown)
+	k, ok := a.knownCopy(ev)
+	if !ok { // in a folder under lockdown, not a known copy: the log and the health say so
+		a.board.Set("blocking.lockdown", health.Warning, fmt.Sprintf("%q was kept from opening %q", d.Exe, d.Path))
+		return
+	}
+	p, _ := a.procs.tracker.Who(d.ID, d.Path, d.PID, d.At)
+	if p == nil {
+		p = &api.Process{PID: d.PID, Exe: d.Exe, UID: -1, Certainty: process.Exact}
+	}
+	e := k.entry
+	v := api.Verdict{SchemaVersion: api.SchemaVersion, Path: d.Path, Size: k.info.Stamp.Size, Verdict: e.Verdict, Model: e.Model, ModelVersion: e.Version, Kind: e.Kind,
+		Confidence: 1, Sentence: fmt.Sprintf("%s %s, found here before as %s: %q was kept from opening it.", e.Model, e.Version, e.Verdict, d.Exe),
+		Evidence: []api.Evidence{{Kind: "denied", Text: "opened by a program that is not authorised; refused", Value: 1}}, Findings: []api.Finding{}}
+	hit := a.hit(scan.Outcome{Op: watch.Open, Path: d.Path, At: d.At, Info: k.info, Verdict: &v, Snapshot: e.Snapshot, Process: p})
+	hit.Action = enforce.ActionDeny
+	if stored, err := a.appendHit(ctx, hit, state.Key{}, state.Entry{}); err == nil {
+		a.scanner.Count.Hits.Add(1)
+		a.printHit(stored)
+	}
+}
+
+// guardCopy keeps others from opening a known copy.
+func (a *Agent) guardCopy(f *os.File, path string) {
+	if a.guard == nil || f == nil || !a.rules.Block || a.rules.AllowedPlace(path) {
+		return
+	}
+	if err := a.guard.Add(f); err != nil && !errors.Is(err, os.ErrClosed) {
+		a.deps.Log.Info("openings of a copy cannot be held up", "path", path, "why", err)
+	}
+}
