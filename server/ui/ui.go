@@ -1,15 +1,16 @@
 // Package ui is the console: pages drawn by the server, for people. Everything
 // that agents or files bring is hostile text: html/template escapes it, visible
 // makes control and direction characters visible, and a strict content security
-// policy runs nothing that is not ours. There is no script in the pages yet and
-// no resource from elsewhere.
+// policy runs nothing that is not ours: htmx for live parts, of a pinned version,
+// and static/app.js for keys and times. Every page works without script, and no
+// resource comes from elsewhere.
 //
-// A page is a route of Console.routes, a template beside layout.html, and a
-// handler that fills it. What needs a permission is said in the route.
+// A page is a route of Console.routes, a template beside layout.html (parts.html
+// has what they share), and a handler that fills it. What needs a permission is
+// said in the route; the menu shows a page when its route is there.
 package ui
 
 import (
-	"bytes"
 	"embed"
 	"errors"
 	"fmt"
@@ -38,6 +39,8 @@ type Console struct {
 	log     *slog.Logger
 	version string
 	pages   map[string]*template.Template
+	paths   map[string]auth.Permission // of every page that there is
+	stamp   string                     // changes with the static files, so that browsers fetch new ones
 }
 
 // New parses the templates.
@@ -49,16 +52,23 @@ func New(st *store.Store, log *slog.Logger, version string) (*Console, error) {
 	}
 	for _, name := range names {
 		page := strings.TrimSuffix(path.Base(name), ".html")
-		if page == "layout" {
+		if page == "layout" || page == "parts" {
 			continue
 		}
-		t, err := template.New("layout.html").Funcs(functions()).ParseFS(templateFiles, "templates/layout.html", name)
+		t, err := template.New("layout.html").Funcs(functions()).ParseFS(templateFiles, "templates/layout.html", "templates/parts.html", name)
 		if err != nil {
 			return nil, fmt.Errorf("page %s: %w", page, err)
 		}
 		c.pages[page] = t
 	}
-	return c, nil
+	c.paths = map[string]auth.Permission{}
+	for _, rt := range c.routes() {
+		if rt.method == http.MethodGet {
+			c.paths[strings.TrimSuffix(rt.pattern, "{$}")] = rt.need
+		}
+	}
+	c.stamp, err = staticStamp()
+	return c, err
 }
 
 // visit is one request for a page.
@@ -104,7 +114,7 @@ func (c *Console) Register(mux *http.ServeMux) {
 		files := http.StripPrefix("/static/", http.FileServerFS(static))
 		mux.HandleFunc("GET /static/", func(w http.ResponseWriter, r *http.Request) {
 			secure(w.Header())
-			w.Header().Set("Cache-Control", "max-age=3600")
+			w.Header().Set("Cache-Control", "max-age=86400")
 			files.ServeHTTP(w, r)
 		})
 	}
@@ -175,34 +185,6 @@ func (c *Console) identify(v *visit) error {
 	return nil
 }
 
-// layout is what every page has.
-type layout struct {
-	Title   string
-	Nav     string // the entry of the menu that is shown as current
-	Who     *auth.Principal
-	CSRF    string
-	Version string
-	Data    any
-}
-
-// May reports whether the visitor has a permission, for menus.
-func (l layout) May(need string) bool { return l.Who.May(auth.Permission(need)) }
-
-func (c *Console) render(v *visit, status int, page, title, nav string, data any) error {
-	l := layout{Title: title, Nav: nav, Who: v.who, Version: c.version, Data: data}
-	if v.who != nil {
-		l.CSRF = v.who.Session.CSRF
-	}
-	var buf bytes.Buffer // so that a template that fails does not leave half a page
-	if err := c.pages[page].ExecuteTemplate(&buf, "layout.html", l); err != nil {
-		return fmt.Errorf("page %s: %w", page, err)
-	}
-	v.w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	v.w.WriteHeader(status)
-	_, _ = buf.WriteTo(v.w) // the visitor may be gone
-	return nil
-}
-
 type failure struct {
 	Heading string
 	Text    string
@@ -211,6 +193,10 @@ type failure struct {
 func (c *Console) fail(v *visit, err error) {
 	status, f := http.StatusInternalServerError, failure{"Something failed", "The server's log has the reason."}
 	switch {
+	case errors.Is(err, errLogin) && v.r.Header.Get("HX-Request") != "":
+		v.w.Header().Set("HX-Refresh", "true") // the whole page leads to the login
+		v.w.WriteHeader(http.StatusUnauthorized)
+		return
 	case errors.Is(err, errLogin):
 		http.Redirect(v.w, v.r, "/login?"+url.Values{"next": {v.r.URL.RequestURI()}}.Encode(), http.StatusSeeOther)
 		return
