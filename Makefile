@@ -9,6 +9,11 @@ BUILD    := CGO_ENABLED=0 $(GO) build -buildvcs=false -trimpath -ldflags "$(LDFL
 PROGRAMS := $(patsubst %/main.go,./%,$(wildcard cmd/*/main.go))
 FUZZTIME ?= 60s
 LOAD     ?= --for 30s
+# Pinned; later versions need modules that not every proxy has.
+NFPM     ?= $(GO) run github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.45.0
+ARCH     ?= $(shell $(GO) env GOARCH)
+# Packages count versions: without a tag, all are below the first release.
+PKGVERSION ?= $(shell echo "$(VERSION)" | sed -E 's/^v([0-9])/\1/; s/^([^0-9]|[0-9a-f]*[a-f-])/0.0.0~\1/; s/[^A-Za-z0-9.~+]/./g')
 
 .DEFAULT_GOAL := help
 
@@ -32,6 +37,17 @@ manuals: build ## write manual pages and shell completions to dist/
 		bin/$$p man > dist/man/$$p.1 && bin/$$p completion bash > dist/completions/$$p.bash && \
 		bin/$$p completion zsh > dist/completions/_$$p && bin/$$p completion fish > dist/completions/$$p.fish || exit 1; \
 	done
+
+.PHONY: package
+package: manuals ## make .deb and .rpm packages in dist/: the agent, and the other programs
+	@gzip -9nkf dist/man/*.1
+	@for p in agent programs; do for kind in deb rpm; do \
+		VERSION='$(PKGVERSION)' ARCH='$(ARCH)' $(NFPM) package -f deploy/$$p/nfpm.yaml -p $$kind -t dist/ || exit 1; \
+	done; done
+
+.PHONY: package-test
+package-test: ## install, check, upgrade and remove the agent's .deb below a scratch folder (Debian, root)
+	deploy/agent/test-install.sh dist/weightwarden-agent_*_$(ARCH).deb
 
 .PHONY: demo
 demo: build ## the main job on this machine: steal a model in many ways, see each copy caught
