@@ -49,6 +49,7 @@ type Deps struct {
 	// that hold for it; an error says that files are not read, or not confined. Nil:
 	// the judge reads no structure.
 	Parsing func(ctx context.Context) ([]string, error)
+	Own     []string  // program and configuration file: changes of them are said
 	Out     io.Writer // HIT and CLEAR lines
 	Log     *slog.Logger
 	Version string
@@ -66,6 +67,7 @@ type Agent struct {
 	spool    *spool.Spool
 	store    *state.Store
 	board    *health.Board
+	pulses   *health.Pulses
 	gaps     *health.Gaps
 	gapBox   *gapBox
 	watchMu  sync.Mutex
@@ -102,7 +104,7 @@ func New(cfg config.Config, deps Deps) (*Agent, error) {
 	if err := os.MkdirAll(cfg.StateDir, 0o700); err != nil {
 		return nil, err
 	}
-	a := &Agent{cfg: cfg, deps: deps, started: time.Now().UTC(), board: health.NewBoard(), fetch: make(chan struct{}, 1),
+	a := &Agent{cfg: cfg, deps: deps, started: time.Now().UTC(), board: health.NewBoard(), pulses: health.NewPulses(), fetch: make(chan struct{}, 1),
 		redactor: process.NewRedactor(), exes: process.NewPrograms("/proc"), gapBox: newGapBox(), host: hostFacts(), places: destination.Classifier{Cloud: cfg.Cloud}}
 	a.rules = rulesOf(cfg.Enforce)
 	a.quarantine = enforce.NewQuarantine(cfg.StateDir, cfg.Enforce.QuarantineDir)
@@ -221,6 +223,8 @@ func (a *Agent) Run(ctx context.Context) error {
 	}
 	start(a.followRegistry)
 	start(a.checkParsing)
+	start(a.followOwn)
+	start(a.watchLoops)
 	if a.client != nil {
 		start(func(ctx context.Context) { a.client.Deliver(ctx, a.spool, a.trouble("uplink.hits")) })
 		start(func(ctx context.Context) {
@@ -258,7 +262,8 @@ func (a *Agent) lowPriority() {
 // one that hangs.
 func (a *Agent) progress() (status string, ok bool) {
 	s := a.status()
-	return fmt.Sprintf("%s; %d hits, %d wait for the server, epoch %d", s.State, s.Files.Hits, s.Spool.Pending, s.Snapshot.Epoch), true
+	late := a.pulses.Late()
+	return fmt.Sprintf("%s; %d hits, %d wait for the server, epoch %d", s.State, s.Files.Hits, s.Spool.Pending, s.Snapshot.Epoch), len(late) == 0
 }
 
 func (a *Agent) close() {
@@ -276,7 +281,8 @@ func (a *Agent) scanDeps() scan.Deps {
 			return scan.Registry{}
 		},
 		Store: a.store, Who: a.procs.tracker, Report: a.report, Gap: a.gapBox.put,
-		Log: func(format string, args ...any) { a.deps.Log.Warn(fmt.Sprintf(format, args...)) },
+		Beat: func() { a.pulses.Beat("the waiting room of files", beatWithin) },
+		Log:  func(format string, args ...any) { a.deps.Log.Warn(fmt.Sprintf(format, args...)) },
 	}
 }
 
@@ -309,6 +315,11 @@ func (a *Agent) trouble(code string) func(error) {
 // pump moves events into the scanner, until the watcher ends.
 func (a *Agent) pump(ctx context.Context, w watch.Watcher) {
 	events, gaps := w.Events(), w.Gaps()
+	beat := time.NewTicker(beatEvery)
+	defer beat.Stop()
+	loop := fmt.Sprintf("the pump of %T %p", w, w)
+	a.pulses.Beat(loop, beatWithin)
+	defer a.pulses.End(loop)
 	for events != nil || gaps != nil {
 		select {
 		case ev, ok := <-events:
@@ -326,6 +337,8 @@ func (a *Agent) pump(ctx context.Context, w watch.Watcher) {
 				continue
 			}
 			a.gapBox.put(g)
+		case <-beat.C:
+			a.pulses.Beat(loop, beatWithin)
 		case <-ctx.Done():
 			return
 		}

@@ -102,6 +102,7 @@ func (a *Agent) clock(ctx context.Context) {
 	const step = 10 * time.Second
 	last := time.Now()
 	for {
+		a.pulses.Beat("the clock", beatWithin)
 		a.saveAlive()
 		if err := a.store.Flush(); err != nil {
 			a.board.Set("state.write", health.Error, err.Error())

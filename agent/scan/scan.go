@@ -75,6 +75,7 @@ type Deps struct {
 	Who      Attributor
 	Report   func(context.Context, Outcome) error // returns when the outcome is durable
 	Gap      func(watch.Gap)                      // never blocks
+	Beat     func()                               // the loop that settles files goes round; nil: nobody asks
 	Log      func(format string, args ...any)
 }
 

@@ -18,7 +18,10 @@ func (s *Scanner) settleLoop(ctx context.Context) {
 	defer timer.Stop()
 	for {
 		next := s.settleDue(ctx, time.Now())
-		timer.Reset(next)
+		if s.deps.Beat != nil {
+			s.deps.Beat()
+		}
+		timer.Reset(min(next, 10*time.Second))
 		select {
 		case <-ctx.Done():
 			s.dropPending()

@@ -430,39 +430,3 @@ func openHandle(reach string, h unix.FileHandle) (int, bool) {
 	fd, err := unix.OpenByHandleAt(dir, h, unix.O_PATH|unix.O_CLOEXEC)
 	return fd, err == nil
 }
-
-// Canary writes a file in dir and waits for its own event. An error means that
-// the watcher is blind there.
-func (k *Kernel) Canary(dir string, wait time.Duration) error {
-	f, err := os.CreateTemp(dir, ".canary-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name())
-	var st unix.Stat_t
-	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
-		f.Close()
-		return err
-	}
-	select {
-	case <-k.sung: // a late one of before
-	default:
-	}
-	k.canary.Store(st.Ino)
-	if _, err := f.WriteString("canary"); err != nil {
-		f.Close()
-		return err
-	}
-	if err := f.Close(); err != nil {
-		return err
-	}
-	select {
-	case <-k.sung:
-		return nil
-	case <-k.done:
-		return nil
-	case <-time.After(wait):
-		k.canary.Store(0)
-		return fmt.Errorf("the canary in %s was not seen within %v", dir, wait)
-	}
-}

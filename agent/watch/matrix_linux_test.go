@@ -119,6 +119,7 @@ func TestEvasionMatrix(t *testing.T) {
 			for way := range ways() {
 				t.Run(way, func(t *testing.T) { tryWay(t, k, p, root, src, way, data) })
 			}
+			t.Run("canaries", func(t *testing.T) { allSing(t, k, root) })
 		})
 	}
 }
@@ -164,6 +165,26 @@ func tryWay(t *testing.T, k *Kernel, p place, root, src, way string, data []byte
 		case <-k.Gaps():
 		case <-deadline:
 			t.Fatal("not caught")
+		}
+	}
+}
+
+// allSing: a canary comes back from every file system.
+func allSing(t *testing.T, k *Kernel, root string) {
+	done := make(chan error)
+	go func() { done <- k.Canary(root, 20*time.Second) }()
+	for {
+		select {
+		case ev := <-k.Events():
+			if ev.File != nil {
+				ev.File.Close()
+			}
+		case <-k.Gaps():
+		case err := <-done:
+			if err != nil {
+				t.Error(err)
+			}
+			return
 		}
 	}
 }

@@ -13,3 +13,11 @@ type Opened struct {
 	PID  int
 	At   time.Time
 }
+
+// Tampering is a change of one of the agent's own files by somebody else.
+type Tampering struct {
+	Path string
+	What string // "written", "deleted", ...
+	PID  int
+	At   time.Time
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"flag"
 	"log/slog"
+	"os"
 
 	"weightwarden/agent"
 	"weightwarden/internal/buildinfo"
@@ -51,9 +52,21 @@ func run(ctx context.Context, env *cli.Env, s *settings, verbose bool) error {
 		handler = slog.NewJSONHandler(env.Stderr, options)
 	}
 	opener, parsing := newOpener(cfg)
-	a, err := agent.New(cfg, agent.Deps{OpenRegistry: opener.open, Parsing: parsing, Out: env.Stdout, Log: slog.New(handler), Version: buildinfo.Version()})
+	a, err := agent.New(cfg, agent.Deps{OpenRegistry: opener.open, Parsing: parsing, Own: ownFiles(s), Out: env.Stdout, Log: slog.New(handler), Version: buildinfo.Version()})
 	if err != nil {
 		return cli.Hint(err, "without root, give --state a folder of your own and --watch the folders to watch")
 	}
 	return a.Run(ctx)
+}
+
+// ownFiles are the program and the configuration that this agent runs with.
+func ownFiles(s *settings) []string {
+	var out []string
+	if exe, err := os.Executable(); err == nil {
+		out = append(out, exe)
+	}
+	if s.config != "" {
+		return append(out, s.config)
+	}
+	return append(out, defaultConfig)
 }
