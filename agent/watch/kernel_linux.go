@@ -25,6 +25,8 @@ type KernelOptions struct {
 	Bounded bool  // a bounded kernel queue, for tests of overflow
 	// OnExec is told of programs that are opened to be run; nil: nobody asks.
 	OnExec func(pid int, exe string, at time.Time)
+	// Poll is how often all mount namespaces are looked at; 0 for two seconds.
+	Poll time.Duration
 }
 
 // Kernel watches whole file systems through two fanotify groups: one whose events
@@ -48,6 +50,7 @@ type Kernel struct {
 	byFS   map[[8]byte]*mark
 	canary atomic.Uint64 // inode that the canary waits for
 	sung   chan struct{}
+	starts chan int      // processes that were started
 	Seen   atomic.Uint64 // events read
 }
 
@@ -69,11 +72,14 @@ func NewKernel(o KernelOptions) (*Kernel, error) {
 		return nil, err
 	}
 	names, err := fanotify.Open(unix.FAN_CLASS_NOTIF|queue|unix.FAN_REPORT_DFID_NAME_TARGET, unix.O_RDONLY)
+	if o.Poll == 0 {
+		o.Poll = 2 * time.Second
+	}
 	if err != nil {
 		names = nil // an older kernel: renames and links come with the sweeps
 	}
 	k := &Kernel{opts: o, content: content, names: names, events: make(chan Event, 1024), gaps: make(chan Gap, 64),
-		done: make(chan struct{}), self: int32(os.Getpid()), marks: map[uint64]*mark{}, byFS: map[[8]byte]*mark{}, sung: make(chan struct{}, 1)}
+		done: make(chan struct{}), self: int32(os.Getpid()), marks: map[uint64]*mark{}, byFS: map[[8]byte]*mark{}, sung: make(chan struct{}, 1), starts: make(chan int, 256)}
 	if k.refresh(true); k.marked() == 0 {
 		err := errors.New("no file system could be marked")
 		for _, m := range k.marks {
@@ -81,9 +87,10 @@ func NewKernel(o KernelOptions) (*Kernel, error) {
 		}
 		return nil, errors.Join(err, k.closeGroups())
 	}
-	k.ended.Add(2)
+	k.ended.Add(3)
 	go k.readContent()
 	go k.followMounts()
+	go k.followStarts()
 	if names != nil {
 		k.ended.Add(1)
 		go k.readNames()
@@ -177,18 +184,7 @@ func (k *Kernel) refresh(first bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	here := map[uint64]bool{}
-	var fresh []*mark
-	for _, m := range mounts {
-		if here[m.dev] || !k.concerns(m) {
-			continue
-		}
-		old := k.marks[m.dev]
-		if old == nil || !old.content && old.reach != m.reach {
-			old = k.markFS(m)
-			fresh = append(fresh, old)
-		}
-		here[m.dev] = old.content
-	}
+	k.take(mounts, here, first)
 	for dev, m := range k.marks {
 		if _, ok := here[dev]; !ok {
 			delete(k.marks, dev)
@@ -198,6 +194,26 @@ func (k *Kernel) refresh(first bool) {
 				}
 			}
 		}
+	}
+}
+
+// take marks what is new of a list of mounts and notes what is there; the lock is
+// held.
+func (k *Kernel) take(mounts []mount, here map[uint64]bool, first bool) {
+	var fresh []*mark
+	for _, m := range mounts {
+		if here[m.dev] || !k.concerns(m) {
+			continue
+		}
+		old := k.marks[m.dev]
+		switch {
+		case old == nil || !old.content && old.reach != m.reach:
+			old = k.markFS(m)
+			fresh = append(fresh, old)
+		case old.foreign:
+			old.mount = m // reached through a process that lives now
+		}
+		here[m.dev] = old.content
 	}
 	for _, m := range fresh {
 		if !first && m.content {
@@ -216,9 +232,7 @@ func (k *Kernel) markFS(mt mount) *mark {
 		return m
 	}
 	m.content = true
-	if k.opts.OnExec != nil {
-		_ = k.content.Mark(add, unix.FAN_OPEN_EXEC, mt.reach) // only a help
-	}
+	_ = k.content.Mark(add, unix.FAN_OPEN_EXEC, mt.reach) // only a help
 	if k.names == nil {
 		return m
 	}
@@ -239,32 +253,6 @@ func fsBytes(id unix.Fsid) (out [8]byte) {
 		}
 	}
 	return out
-}
-
-// followMounts waits for changes of the mount table, and looks at other mount
-// namespaces every two seconds.
-func (k *Kernel) followMounts() {
-	defer k.ended.Done()
-	f, err := os.Open("/proc/self/mountinfo")
-	if err != nil {
-		return
-	}
-	defer f.Close()
-	raw, err := f.SyscallConn()
-	if err != nil {
-		return
-	}
-	for {
-		select {
-		case <-k.done:
-			return
-		default:
-		}
-		_ = raw.Control(func(fd uintptr) {
-			_, _ = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLPRI}}, 2000) // a change, or two seconds
-		})
-		k.refresh(false)
-	}
 }
 
 func (k *Kernel) gap(g Gap) {
@@ -334,7 +322,10 @@ func (k *Kernel) readContent() {
 		}
 		fd := int(ev.FD)
 		if ev.Mask&unix.FAN_OPEN_EXEC != 0 {
-			k.opts.OnExec(int(ev.PID), readlinkFD(fd), time.Now())
+			if k.opts.OnExec != nil {
+				k.opts.OnExec(int(ev.PID), readlinkFD(fd), time.Now())
+			}
+			k.started(int(ev.PID))
 			if ev.Mask&unix.FAN_CLOSE_WRITE == 0 {
 				unix.Close(fd)
 				return

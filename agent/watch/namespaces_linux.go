@@ -1,0 +1,100 @@
+package watch
+
+import (
+	"bytes"
+	"hash/maphash"
+	"os"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// followMounts waits for changes of our own mount table, and looks at all other
+// mount namespaces now and then.
+func (k *Kernel) followMounts() {
+	defer k.ended.Done()
+	f, err := os.Open("/proc/self/mountinfo")
+	if err != nil {
+		return
+	}
+	defer f.Close()
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return
+	}
+	for last := time.Now(); ; {
+		select {
+		case <-k.done:
+			return
+		default:
+		}
+		changed := false
+		_ = raw.Control(func(fd uintptr) {
+			n, _ := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLPRI}}, int(min(k.opts.Poll, 2*time.Second)/time.Millisecond)) // wakes for the end as well
+			changed = n > 0
+		})
+		if changed || time.Since(last) >= k.opts.Poll {
+			k.refresh(false)
+			last = time.Now()
+		}
+	}
+}
+
+// started is told of every program that is run; it never waits.
+func (k *Kernel) started(pid int) {
+	select {
+	case k.starts <- pid:
+	default: // a storm: the next look at all namespaces comes soon
+	}
+}
+
+// followStarts looks at the mounts of programs that start in another mount
+// namespace: what was mounted there a moment ago is marked before the next look at
+// all. A private tmpfs is so followed from the first program that runs after the
+// mount.
+func (k *Kernel) followStarts() {
+	defer k.ended.Done()
+	own, err := os.Readlink("/proc/self/ns/mnt")
+	if err != nil {
+		return
+	}
+	seed := maphash.MakeSeed()
+	known := map[string]uint64{}
+	for {
+		select {
+		case <-k.done:
+			return
+		case pid := <-k.starts:
+			k.lookInto(pid, own, func(ns string, table []byte) bool {
+				sum := maphash.Bytes(seed, table)
+				if known[ns] == sum {
+					return false
+				}
+				if len(known) > 4096 {
+					clear(known) // namespaces come and go
+				}
+				known[ns] = sum
+				return true
+			})
+		}
+	}
+}
+
+// lookInto marks what is new in the mount namespace of a process, if it is not
+// ours and fresh says that its table is another than before.
+func (k *Kernel) lookInto(pid int, own string, fresh func(ns string, table []byte) bool) {
+	proc := "/proc/" + strconv.Itoa(pid)
+	ns, err := os.Readlink(proc + "/ns/mnt")
+	if err != nil || ns == own {
+		return
+	}
+	table, err := os.ReadFile(proc + "/mountinfo")
+	if err != nil || !fresh(ns, table) {
+		return
+	}
+	mounts := parseMounts(bytes.NewReader(table), proc+"/root")
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.take(mounts, map[uint64]bool{}, false)
+}
