@@ -10,10 +10,12 @@ import (
 	"sync"
 	"time"
 
+	"weightwarden/agent/destination"
 	"weightwarden/agent/enforce"
 	"weightwarden/agent/health"
 	"weightwarden/agent/scan"
 	"weightwarden/agent/state"
+	"weightwarden/agent/watch"
 	"weightwarden/internal/api"
 )
 
@@ -125,6 +127,7 @@ func (a *Agent) hit(o scan.Outcome) api.Hit {
 		FileID:      fmt.Sprintf("%d:%d:%d", o.Info.Major, o.Info.Minor, o.Info.ID.Inode),
 		Modified:    time.Unix(0, o.Info.Stamp.Mtime).UTC(), Snapshot: o.Snapshot, Verdict: v,
 	}
+	h.Destination = refine(h.Destination, o)
 	h.User = a.users.of(o.Process, o.Info.UID)
 	if o.Deleted {
 		h.Verdict.Findings = append(append([]api.Finding{}, v.Findings...), api.Finding{Code: "agent.deleted", Severity: "warning",
@@ -135,6 +138,26 @@ func (a *Agent) hit(o scan.Outcome) api.Hit {
 			Text: "the file was still open for writing when it was judged", Offset: -1})
 	}
 	return h
+}
+
+// refine names what the file itself tells about its place: that it is an archive,
+// or where it was downloaded from. A way off the machine counts more.
+func refine(d api.Destination, o scan.Outcome) api.Destination {
+	switch d.Class {
+	case destination.Fixed, destination.RAM, destination.Unknown, destination.Download:
+	default:
+		return d
+	}
+	if o.File != nil {
+		if origin, ok := destination.Origin(o.File); ok {
+			d.Class, d.Detail = destination.Download, origin
+			return d
+		}
+	}
+	if packed, ok := destination.Packed(o.Verdict.Format); ok && o.Op != watch.Open {
+		d.Class, d.Detail = destination.Archive, packed
+	}
+	return d
 }
 
 // known is what leaves the machine about a process: with the digest of its

@@ -91,6 +91,7 @@ func matrix() []place {
 		{"loop ext4", loopFS("ext4", 64<<20, "mkfs.ext4", "-q"), true, nil},
 		{"loop xfs", loopFS("xfs", 320<<20, "mkfs.xfs", "-q"), true, nil},
 		{"loop btrfs", loopFS("btrfs", 256<<20, "mkfs.btrfs", "-q"), true, nil},
+		{"fuse", fuse, false, map[string]string{"open_by_handle_at": noHandle}},
 		{"overlay", overlay, false, map[string]string{"open_by_handle_at": noHandle}},
 	}
 }

@@ -58,6 +58,7 @@ func ways() map[string]func(src, dir string) error {
 		"copy_file_range":            copyRange,
 		"sendfile":                   sendfile,
 		"splice":                     splice,
+		"io_uring":                   uringWrite,
 		"reflink":                    reflink,
 		"O_DIRECT":                   direct,
 		"reopened through /proc":     procReopen,
