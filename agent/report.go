@@ -30,7 +30,7 @@ func (a *Agent) report(ctx context.Context, o scan.Outcome) error {
 	v := o.Verdict
 	entry := state.Entry{Stamp: o.Info.Stamp, Path: o.Path, Verdict: v.Verdict, Model: v.Model, Version: v.ModelVersion,
 		Kind: v.Kind, Snapshot: o.Snapshot, Judged: time.Now().UTC()}
-	if o.WriterActive {
+	if o.WriterActive || o.Quick {
 		entry.Stamp.Ctime = 0 // not final: the next look reads it again
 	}
 	if !v.Verdict.IsHit() {
@@ -39,7 +39,9 @@ func (a *Agent) report(ctx context.Context, o scan.Outcome) error {
 			a.board.Set("state.write", health.Error, err.Error())
 			return err
 		}
-		a.suspect(ctx, o)
+		if !o.Quick {
+			a.suspect(ctx, o)
+		}
 		return nil
 	}
 	a.markOpen(o.File)
@@ -223,7 +225,10 @@ func (a *Agent) printHit(h api.Hit) {
 
 func (a *Agent) printClear(o scan.Outcome) {
 	v := o.Verdict
-	a.deps.Log.Debug("judged", "verdict", v.Verdict, "path", o.Path, "format", v.Format, "size", v.Size, "seconds", v.Seconds)
+	a.deps.Log.Debug("judged", "samples", o.Quick, "verdict", v.Verdict, "path", o.Path, "format", v.Format, "size", v.Size, "seconds", v.Seconds)
+	if o.Quick { // the full verdict follows
+		return
+	}
 	if v.Verdict == api.Inconclusive {
 		a.deps.Log.Warn("could not be judged", "path", o.Path, "format", v.Format, "why", v.Sentence)
 	}

@@ -61,10 +61,55 @@ func (s *Scanner) process(ctx context.Context, it *item) {
 	if !s.report(ctx, it, out) {
 		return
 	}
-	if quick {
-		s.full(ctx, it, reg, out)
-	}
 	s.links(ctx, it, out)
+	if quick {
+		s.deepen(ctx, it, reg, out)
+	}
+}
+
+// deep is a file that was judged by samples and is to be read in whole.
+type deep struct {
+	it    *item
+	reg   Registry
+	quick Outcome
+}
+
+// deepen hands a file to the reader of whole files, so that the next file need
+// not wait for it; where too many wait already it is read here.
+func (s *Scanner) deepen(ctx context.Context, it *item, reg Registry, quick Outcome) {
+	own := *it
+	it.file = nil // now owned by own
+	quick.File = own.file
+	s.reading.Add(1)
+	select {
+	case s.deeps <- deep{&own, reg, quick}:
+	default:
+		defer s.reading.Add(-1)
+		s.full(ctx, &own, reg, quick)
+		own.close()
+	}
+}
+
+// readWhole reads files in whole that were judged by samples.
+func (s *Scanner) readWhole(ctx context.Context) {
+	defer s.done.Done()
+	for {
+		select {
+		case <-ctx.Done():
+			for {
+				select {
+				case d := <-s.deeps:
+					d.it.close()
+				default:
+					return
+				}
+			}
+		case d := <-s.deeps:
+			s.full(ctx, d.it, d.reg, d.quick)
+			d.it.close()
+			s.reading.Add(-1)
+		}
+	}
 }
 
 // links reports the further names of a copy that came while it settled.
@@ -230,8 +275,8 @@ func (s *Scanner) report(ctx context.Context, it *item, out Outcome) bool {
 	return true
 }
 
-// full follows a quick verdict with a full one, and reports it where it says
-// something else: triage may miss, or name only the family.
+// full follows a quick verdict with a full one: triage may miss, or name only the
+// family. Until then the state store holds the file as not yet read.
 func (s *Scanner) full(ctx context.Context, it *item, reg Registry, quick Outcome) {
 	if e, ok := s.deps.Store.Get(it.info.Key); ok {
 		it.previous = &e
@@ -242,7 +287,7 @@ func (s *Scanner) full(ctx context.Context, it *item, reg Registry, quick Outcom
 		return
 	}
 	if sameVerdict(out.Verdict, quick.Verdict) {
-		return
+		out.Op, out.OldPath = quick.Op, quick.OldPath // nothing new happened
 	}
 	if out.Process == nil {
 		out.Process, out.ProcessNote = quick.Process, quick.ProcessNote

@@ -113,6 +113,8 @@ type Scanner struct {
 	wake    chan struct{}
 	events  chan *item
 	sweeps  chan *item
+	deeps   chan deep
+	reading atomic.Int64 // files in deeps or being read from there
 	done    sync.WaitGroup
 }
 
@@ -135,8 +137,9 @@ type item struct {
 // New starts a Scanner that ends with ctx; Wait waits for its end.
 func New(ctx context.Context, deps Deps, opts Options) *Scanner {
 	s := &Scanner{deps: deps, opts: opts, pending: map[process.FileID]*item{}, wake: make(chan struct{}, 1),
-		events: make(chan *item, opts.Queue), sweeps: make(chan *item, 16)}
-	s.done.Add(1 + opts.Workers)
+		events: make(chan *item, opts.Queue), sweeps: make(chan *item, 16), deeps: make(chan deep, 64)}
+	s.done.Add(2 + opts.Workers)
+	go s.readWhole(ctx)
 	go s.settleLoop(ctx)
 	for range opts.Workers {
 		go s.work(ctx)
@@ -151,7 +154,7 @@ func (s *Scanner) Wait() { s.done.Wait() }
 func (s *Scanner) Idle() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.pending) == 0 && len(s.events) == 0 && len(s.sweeps) == 0
+	return len(s.pending) == 0 && len(s.events) == 0 && len(s.sweeps) == 0 && s.reading.Load() == 0
 }
 
 // Submit takes an event. It never blocks on later stages.
