@@ -328,6 +328,8 @@ func (a *Agent) pump(ctx context.Context, w watch.Watcher) {
 				events = nil
 			case ev.Folder:
 				a.folderMoved(ev)
+			case ev.Op == watch.Device:
+				go a.deviceWritten(ctx, ev) // rare; a full disk would hold up the pump
 			default:
 				a.scanner.Submit(ev)
 			}

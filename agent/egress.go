@@ -247,6 +247,29 @@ func (a *Agent) suspect(ctx context.Context, o scan.Outcome) {
 	}
 }
 
+// deviceWritten reports a raw block device that was written by a process that had
+// a known copy open: what went there is not read, so that it is a suspicion.
+func (a *Agent) deviceWritten(ctx context.Context, ev watch.Event) {
+	p, _ := a.procs.tracker.Who(process.FileID{}, ev.Path, ev.PID, ev.At)
+	if p == nil {
+		return
+	}
+	r, ok := a.egress.readBy(p)
+	if !ok || !a.egress.once(watch.Opened{Path: ev.Path, PID: ev.PID}) {
+		return
+	}
+	v := api.Verdict{SchemaVersion: api.SchemaVersion, Path: ev.Path, Size: r.entry.Stamp.Size, Verdict: api.Inconclusive,
+		Model: r.entry.Model, ModelVersion: r.entry.Version, Kind: r.entry.Kind,
+		Sentence: fmt.Sprintf("Perhaps %s %s on a raw disk: %q wrote to %q after it had %q open.", r.entry.Model, r.entry.Version, p.Name, ev.Path, r.path),
+		Evidence: []api.Evidence{{Kind: "raw_device", Text: fmt.Sprintf("a block device was written by a process that had %q open", r.path), Value: 1}}, Findings: []api.Finding{}}
+	hit := a.hit(scan.Outcome{Op: watch.Write, Path: ev.Path, OldPath: r.path, At: ev.At, Info: scan.Info{UID: -1}, Verdict: &v, Snapshot: r.entry.Snapshot, Process: p})
+	hit.Destination = api.Destination{Class: "unknown", Device: ev.Path, Detail: "raw block device"}
+	if stored, err := a.appendHit(ctx, hit, state.Key{}, state.Entry{}); err == nil {
+		a.scanner.Count.Hits.Add(1)
+		a.printHit(stored)
+	}
+}
+
 // unreadArchive reports whether a container has members that could not be read.
 func unreadArchive(v *api.Verdict) bool {
 	for _, f := range v.Findings {

@@ -87,6 +87,7 @@ func NewKernel(o KernelOptions) (*Kernel, error) {
 		}
 		return nil, errors.Join(err, k.closeGroups())
 	}
+	k.markDevices()
 	k.ended.Add(3)
 	go k.readContent()
 	go k.followMounts()

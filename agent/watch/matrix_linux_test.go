@@ -345,3 +345,38 @@ func TestNewMount(t *testing.T) {
 		return e.Path == filepath.Join(dir, "f")
 	})
 }
+
+// TestRawDevice: a disk that is written past its file system is told, with the
+// process.
+func TestRawDevice(t *testing.T) {
+	needRoot(t)
+	image := filepath.Join(t.TempDir(), "image")
+	if err := os.WriteFile(image, make([]byte, 1<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command("losetup", "--find", "--show", image).CombinedOutput()
+	if err != nil {
+		t.Skipf("losetup: %v: %s", err, out)
+	}
+	loop := strings.TrimSpace(string(out))
+	defer exec.Command("losetup", "--detach", loop).Run()
+	var st unix.Statfs_t
+	if err := unix.Statfs(devices, &st); err != nil {
+		t.Fatal(err)
+	}
+	k, err := NewKernel(KernelOptions{Roots: []string{"/"}, MinSize: 1 << 30})
+	if err != nil {
+		t.Skipf("fanotify: %v", err)
+	}
+	defer k.Close()
+	cmd := exec.Command("dd", "if=/dev/zero", "of="+loop, "bs=4096", "count=1")
+	if err := cmd.Run(); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, k, "the raw device", func(e Event) bool {
+		if e.File != nil {
+			e.File.Close()
+		}
+		return e.Op == Device && e.Path == loop && e.PID == cmd.Process.Pid
+	})
+}

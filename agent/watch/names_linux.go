@@ -18,6 +18,10 @@ func (k *Kernel) readNames() {
 		if ev.FD >= 0 {
 			unix.Close(int(ev.FD))
 		}
+		if ev.Mask&unix.FAN_CLOSE_WRITE != 0 { // asked for on devtmpfs only
+			k.deviceClosed(ev)
+			return
+		}
 		place, op := ev.Place, Create
 		if ev.Mask&unix.FAN_RENAME != 0 {
 			place, op = ev.New, Rename

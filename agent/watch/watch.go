@@ -33,6 +33,7 @@ const (
 	Open   Op = "open"
 	Sweep  Op = "sweep"
 	Scan   Op = "scan"
+	Device Op = "device" // a block device was written past any file system
 )
 
 // Event is one thing that happened to one file. Whoever receives it closes File.
