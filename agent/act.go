@@ -67,6 +67,57 @@ func (a *Agent) act(o scan.Outcome, hit *api.Hit, entry *state.Entry) {
 	}
 }
 
+// recoverQuarantine reports files that were moved aside by an agent that was killed
+// before their hit was written: nothing else would find them, since the agent does
+// not look into its own folder.
+func (a *Agent) recoverQuarantine(ctx context.Context) {
+	list, err := a.quarantine.Settle()
+	if err != nil {
+		a.board.Set("quarantine.records", health.Warning, err.Error())
+	}
+	if len(list) == 0 {
+		return
+	}
+	known := map[string]bool{}
+	err = a.store.Each(func(_ state.Key, e state.Entry) {
+		for _, r := range list {
+			known[r.Held] = known[r.Held] || e.Seq > 0 && e.HasName(r.Held)
+		}
+	})
+	for _, r := range list {
+		if err == nil && !known[r.Held] {
+			err = a.reportHeld(ctx, r)
+		}
+	}
+	if err != nil {
+		a.deps.Log.Error("quarantine", "error", err)
+	}
+}
+
+func (a *Agent) reportHeld(ctx context.Context, r enforce.Record) error {
+	f, err := scan.OpenFile(r.Held)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	info, err := scan.Stat(f)
+	if err != nil {
+		return err
+	}
+	hit, v := r.Hit, r.Hit.Verdict
+	hit.Action = enforce.ActionQuarantine
+	a.noted(&hit, "agent.quarantined", fmt.Sprintf("moved aside as %s by an agent that ended then; 'fpagent quarantine restore %s' brings it back", r.ID, r.ID))
+	entry := state.Entry{Stamp: info.Stamp, Path: r.Held, Verdict: v.Verdict, Model: v.Model, Version: v.ModelVersion, Kind: v.Kind,
+		Snapshot: hit.Snapshot, Judged: time.Now().UTC()}.WithName(r.Path).WithName(r.Held)
+	stored, err := a.appendHit(ctx, hit, info.Key, entry)
+	if err != nil {
+		return err
+	}
+	entry.Epoch, entry.Seq = stored.Epoch, stored.Seq
+	a.printHit(stored)
+	return a.store.Put(info.Key, entry, true)
+}
+
 func (a *Agent) noted(hit *api.Hit, code, text string) {
 	hit.Verdict.Findings = append(append([]api.Finding{}, hit.Verdict.Findings...), api.Finding{Code: code, Severity: "info", Text: text, Offset: -1})
 }

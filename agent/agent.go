@@ -198,6 +198,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	a.egress = newEgress(a.openOpens())
 	a.openGuard()
 	a.scanner = scan.New(ctx, a.scanDeps(), opts)
+	a.recoverQuarantine(ctx)
 	a.blindWindow()
 	var wg sync.WaitGroup
 	start := func(f func(context.Context)) {

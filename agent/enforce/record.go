@@ -124,6 +124,32 @@ func (q *Quarantine) find(f func(*Record) bool) (Record, bool) {
 	return Record{}, false
 }
 
+// Settle decides what a crash left open, and returns the records of the files that
+// lie in quarantine.
+func (q *Quarantine) Settle() ([]Record, error) {
+	list, err := q.List()
+	errs := []error{err}
+	var held []Record
+	for _, r := range list {
+		if r.State != StateMoving && r.State != StateHeld {
+			continue
+		}
+		_, serr := os.Lstat(r.Held)
+		before := r.State
+		switch {
+		case serr == nil:
+			r.State = StateHeld
+			held = append(held, r)
+		case errors.Is(serr, os.ErrNotExist) && r.State == StateMoving:
+			r.State, r.Why = StateRefused, "the agent ended before the file was moved"
+		}
+		if r.State != before {
+			errs = append(errs, q.put(r))
+		}
+	}
+	return held, errors.Join(errs...)
+}
+
 // put writes a record so that a crash leaves the old one or the new one.
 func (q *Quarantine) put(r Record) error {
 	b, err := json.MarshalIndent(r, "", "  ")
