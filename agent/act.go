@@ -7,7 +7,6 @@ import (
 	"os"
 	"time"
 
-	"weightwarden/agent/config"
 	"weightwarden/agent/enforce"
 	"weightwarden/agent/health"
 	"weightwarden/agent/process"
@@ -17,20 +16,6 @@ import (
 	"weightwarden/internal/api"
 )
 
-// rulesOf are the rules of this machine's configuration, within its own bounds.
-func rulesOf(c config.Enforce) enforce.Rules {
-	r := enforce.Rules{Destinations: c.Rules.Destinations, AllowPaths: c.Rules.AllowPaths, AllowPrograms: c.Rules.AllowPrograms}
-	if c.Quarantine {
-		for _, v := range c.Rules.Verdicts {
-			r.Verdicts = append(r.Verdicts, api.Word(v))
-		}
-	}
-	if c.Blocking {
-		r.Block, r.Lockdown = c.Rules.Block, c.Rules.Lockdown
-	}
-	return r
-}
-
 // act does what the rules ask for about a new copy, and notes it in the hit. The
 // entry then knows the file in its new place, so that nobody finds it anew.
 func (a *Agent) act(o scan.Outcome, hit *api.Hit, entry *state.Entry) {
@@ -38,7 +23,7 @@ func (a *Agent) act(o scan.Outcome, hit *api.Hit, entry *state.Entry) {
 		hit.Action, hit.PreviousPath = enforce.ActionQuarantine, r.Path
 		return
 	}
-	if ask, _ := a.rules.Quarantines(hit); !ask || o.File == nil {
+	if ask, _ := a.rules.Load().Quarantines(hit); !ask || o.File == nil {
 		return
 	}
 	if o.Deleted || o.WriterActive {
@@ -123,37 +108,53 @@ func (a *Agent) noted(hit *api.Hit, code, text string) {
 }
 
 // openGuard holds up openings of known copies where the rules ask for it.
-func (a *Agent) openGuard() {
-	if !a.rules.Block && len(a.rules.Lockdown) == 0 {
+func (a *Agent) openGuard(ctx context.Context) {
+	rules := *a.rules.Load()
+	if !rules.Block && len(rules.Lockdown) == 0 {
+		a.openGuardWith(ctx, nil)
 		return
 	}
-	g, err := enforce.NewGuard(enforce.GuardOptions{Rules: a.rules, MinSize: int64(a.cfg.Files.MinSize),
+	g, err := enforce.NewGuard(enforce.GuardOptions{Rules: rules, MinSize: int64(a.cfg.Files.MinSize),
 		Budget: time.Duration(a.cfg.Enforce.Budget), Own: []string{a.cfg.StateDir}})
 	if err != nil {
 		a.board.Set("blocking", health.Error, "blocking is asked for and cannot be had: "+err.Error())
 		a.deps.Log.Error("blocking", "error", err)
 		return
 	}
-	a.guard = g
+	a.board.Clear("blocking")
+	a.openGuardWith(ctx, g)
 }
 
-// followDenied reports refused openings, and keeps the guard's lists fresh.
-func (a *Agent) followDenied(ctx context.Context) {
-	if a.egress.watcher == nil {
+// openGuardWith puts a guard in force, nil for none. The one before lets everybody
+// through as it ends, after the new one holds.
+func (a *Agent) openGuardWith(ctx context.Context, g *enforce.Guard) {
+	old := a.guard.Swap(g)
+	if g != nil {
 		a.markKnown()
+		go a.followDenied(ctx, g)
 	}
+	if old != nil {
+		if err := old.Close(); err != nil {
+			a.deps.Log.Warn("blocking", "error", err)
+		}
+	}
+}
+
+// followDenied reports refused openings, and keeps the guard's lists fresh, until
+// the guard is closed.
+func (a *Agent) followDenied(ctx context.Context, g *enforce.Guard) {
 	fresh := time.NewTicker(30 * time.Second)
 	defer fresh.Stop()
 	for {
 		select {
-		case d, ok := <-a.guard.Denied():
+		case d, ok := <-g.Denied():
 			if !ok {
 				return
 			}
 			a.reportDenied(ctx, d)
 		case <-fresh.C:
-			a.guard.Refresh()
-			if n := a.guard.Count.Undecided.Load(); n > 0 {
+			g.Refresh()
+			if n := g.Count.Undecided.Load(); n > 0 {
 				a.board.Set("blocking.undecided", health.Warning, fmt.Sprintf("%d openings were let through because their time was up", n))
 			}
 		}
@@ -189,10 +190,11 @@ func (a *Agent) reportDenied(ctx context.Context, d enforce.Denied) {
 
 // guardCopy keeps others from opening a known copy.
 func (a *Agent) guardCopy(f *os.File, path string) {
-	if a.guard == nil || f == nil || !a.rules.Block || a.rules.AllowedPlace(path) {
+	g, rules := a.guard.Load(), a.rules.Load()
+	if g == nil || f == nil || !rules.Block || rules.AllowedPlace(path) {
 		return
 	}
-	if err := a.guard.Add(f); err != nil && !errors.Is(err, os.ErrClosed) {
+	if err := g.Add(f); err != nil && !errors.Is(err, os.ErrClosed) {
 		a.deps.Log.Info("openings of a copy cannot be held up", "path", path, "why", err)
 	}
 }

@@ -83,9 +83,11 @@ type Agent struct {
 	redactor *process.Redactor
 	exes     *process.Programs
 
-	rules      enforce.Rules
+	rules      atomic.Pointer[enforce.Rules]
 	quarantine *enforce.Quarantine
-	guard      *enforce.Guard // nil: nothing is held up
+	guard      atomic.Pointer[enforce.Guard] // nil: nothing is held up
+	policies   *uplink.Policies              // nil: not enrolled
+	policy     atomic.Int64                  // version in force
 	out        sync.Mutex
 	contact    atomic.Int64 // unix nanoseconds of the last answer
 	sweeping   atomic.Int32
@@ -106,7 +108,7 @@ func New(cfg config.Config, deps Deps) (*Agent, error) {
 	}
 	a := &Agent{cfg: cfg, deps: deps, started: time.Now().UTC(), board: health.NewBoard(), pulses: health.NewPulses(), fetch: make(chan struct{}, 1),
 		redactor: process.NewRedactor(), exes: process.NewPrograms("/proc"), gapBox: newGapBox(), host: hostFacts(), places: destination.Classifier{Cloud: cfg.Cloud}}
-	a.rules = rulesOf(cfg.Enforce)
+	a.rules.Store(new(rulesOf(cfg.Enforce, nil)))
 	a.quarantine = enforce.NewQuarantine(cfg.StateDir, cfg.Enforce.QuarantineDir)
 	a.filter = watch.Filter{Exclude: append(append([]string{}, cfg.Watch.Exclude...), cfg.StateDir)}
 	var err error
@@ -129,6 +131,9 @@ func (a *Agent) openRest() error {
 	if a.id != nil {
 		opts.AgentID = a.id.AgentID
 		if a.client, err = uplink.NewClient(a.id, a.cfg.Server); err != nil {
+			return err
+		}
+		if a.policies, err = uplink.NewPolicies(a.client, a.cfg.StateDir, a.id.SnapshotKey); err != nil {
 			return err
 		}
 		if a.cfg.Registry == "" {
@@ -196,7 +201,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		return err
 	}
 	a.egress = newEgress(a.openOpens())
-	a.openGuard()
+	a.loadPolicy()
 	a.scanner = scan.New(ctx, a.scanDeps(), opts)
 	a.recoverQuarantine(ctx)
 	a.blindWindow()
@@ -219,9 +224,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	if a.egress.watcher != nil {
 		start(a.followOpens)
 	}
-	if a.guard != nil {
-		start(a.followDenied)
-	}
+	a.openGuard(ctx)
 	start(a.followRegistry)
 	start(a.checkParsing)
 	start(a.followOwn)
@@ -231,6 +234,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		start(func(ctx context.Context) {
 			a.client.Heartbeat(ctx, time.Duration(a.cfg.Uplink.Heartbeat), a.heartbeat, a.answered, a.trouble("uplink.heartbeat"))
 		})
+		start(a.followPolicy)
 		start(func(ctx context.Context) { a.client.Renew(ctx, a.id, a.trouble("uplink.certificate")) })
 	}
 	a.deps.Log.Info("watching", "places", a.watchSummary(), "enrolled", a.id != nil)
@@ -239,10 +243,9 @@ func (a *Agent) Run(ctx context.Context) error {
 	if a.egress.watcher != nil {
 		a.egress.watcher.Close()
 	}
-	if a.guard != nil {
-		a.guard.Close()
-	}
+	a.openGuardWith(ctx, nil) // nobody waits for an answer while the rest ends
 	wg.Wait()
+	a.openGuardWith(ctx, nil) // a policy may have come meanwhile
 	a.scanner.Wait()
 	a.saveAlive()
 	return nil

@@ -53,7 +53,7 @@ func newEgress(w openWatcher) *egress {
 
 // markKnown watches every copy that the state store knows, after a start.
 func (a *Agent) markKnown() {
-	if a.egress.watcher == nil && a.guard == nil {
+	if a.egress.watcher == nil && a.guard.Load() == nil {
 		return
 	}
 	var paths []string

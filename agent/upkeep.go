@@ -239,6 +239,7 @@ func (a *Agent) heartbeat() api.Heartbeat {
 	h := api.Heartbeat{Epoch: a.spool.Epoch(), SentAt: time.Now().UTC(), Started: a.started, Version: a.deps.Version,
 		Host: a.host, Watches: a.currentWatcher().Status(), Spool: a.spool.Info(), Gaps: a.gaps.List(), Health: a.board.List(),
 		FilesSeen: a.scanner.Count.Events.Load(), BytesRead: a.scanner.Count.Bytes.Load()}
+	h.Policy = a.policy.Load()
 	if l := a.registry.Load(); l != nil && a.cfg.Registry == "" {
 		h.Snapshot = l.Epoch
 	}
@@ -309,6 +310,7 @@ func (a *Agent) status() localapi.Status {
 			Hits: c.Hits.Load(), Unreadable: c.Unreadable.Load(), Shed: c.Shed.Load(), Reread: c.Reread.Load(), Bytes: c.Bytes.Load()},
 		Gaps: a.gaps.List(), Health: a.board.List(),
 	}
+	s.Policy = a.policy.Load()
 	if a.id != nil {
 		s.AgentID, s.Server = a.id.AgentID, a.id.Server
 	}

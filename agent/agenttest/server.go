@@ -53,6 +53,7 @@ type Server struct {
 	beats    []api.Heartbeat
 	renewals int
 	manifest []byte
+	policy   []byte
 	blobs    map[string][]byte
 	epoch    int64
 	sweeps   []api.Sweep
@@ -150,6 +151,7 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc("POST "+api.PathHits, s.asAgent(s.takeHits))
 	mux.HandleFunc("POST "+api.PathHeartbeat, s.asAgent(s.heartbeat))
 	mux.HandleFunc("GET "+api.PathManifest, s.asAgent(s.getManifest))
+	mux.HandleFunc("GET "+api.PathPolicy, s.asAgent(s.getPolicy))
 	mux.HandleFunc("GET "+api.PathBlob+"{sum}", s.asAgent(s.getBlob))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.mu.Lock()
