@@ -385,10 +385,8 @@ func (k *Kernel) hostPath(fd int, st *unix.Stat_t) string {
 	if err != nil {
 		return path
 	}
-	k.mu.Lock()
-	m := k.marks[uint64(st.Dev)]
-	k.mu.Unlock()
-	if m == nil {
+	m, ok := k.mountOf(uint64(st.Dev))
+	if !ok {
 		return path
 	}
 	if found, ok := openHandle(m.reach, h); ok {
@@ -401,6 +399,27 @@ func (k *Kernel) hostPath(fd int, st *unix.Stat_t) string {
 		return filepath.Join(m.reach, strings.TrimPrefix(path, m.point))
 	}
 	return path
+}
+
+// mountOf returns a copy of what is known of a marked device's mount: followMounts
+// changes the original when the process ends through which it was reached.
+func (k *Kernel) mountOf(dev uint64) (mount, bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if m := k.marks[dev]; m != nil {
+		return m.mount, true
+	}
+	return mount{}, false
+}
+
+// mountByFS is mountOf by the file system's own identifier, as events carry it.
+func (k *Kernel) mountByFS(fs [8]byte) (mount, bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if m := k.byFS[fs]; m != nil {
+		return m.mount, true
+	}
+	return mount{}, false
 }
 
 func readlinkFD(fd int) string {

@@ -29,10 +29,8 @@ func (k *Kernel) readNames() {
 				return // moved out of the file system's marked part
 			}
 		}
-		k.mu.Lock()
-		m := k.byFS[place.Dir.FS]
-		k.mu.Unlock()
-		if m == nil {
+		m, ok := k.mountByFS(place.Dir.FS)
+		if !ok {
 			return
 		}
 		if ev.Mask&unix.FAN_ONDIR != 0 {
@@ -45,7 +43,7 @@ func (k *Kernel) readNames() {
 	})
 }
 
-func (k *Kernel) named(m *mark, ev fanotify.Event, place fanotify.Place, op Op) {
+func (k *Kernel) named(m mount, ev fanotify.Event, place fanotify.Place, op Op) {
 	child, ok := openHandle(m.reach, unix.NewFileHandle(ev.Child.Type, []byte(ev.Child.Bytes)))
 	if !ok {
 		return // gone again
@@ -71,7 +69,7 @@ func (k *Kernel) named(m *mark, ev fanotify.Event, place fanotify.Place, op Op) 
 
 // movedFolder: the files in a folder that moved have new paths, and no event of
 // their own.
-func (k *Kernel) movedFolder(m *mark, ev fanotify.Event) {
+func (k *Kernel) movedFolder(m mount, ev fanotify.Event) {
 	path, ok := placePath(m, ev.New)
 	if !ok || !k.inScope(path) {
 		return
@@ -81,7 +79,7 @@ func (k *Kernel) movedFolder(m *mark, ev fanotify.Event) {
 }
 
 // placePath resolves a folder's handle and joins the name.
-func placePath(m *mark, p fanotify.Place) (string, bool) {
+func placePath(m mount, p fanotify.Place) (string, bool) {
 	if p.Dir.Zero() {
 		return "", false
 	}
