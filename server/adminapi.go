@@ -157,10 +157,11 @@ func (s *Server) revokeEnrolToken(w http.ResponseWriter, r *http.Request, p *aut
 	return done(w, s.store.RevokeEnrolToken(r.Context(), p.Actor, r.PathValue("id")))
 }
 
-func (s *Server) agentInfo(latest int64) func(store.Agent) api.AgentInfo {
+func agentInfo(f fleetState) func(store.Agent) api.AgentInfo {
 	return func(a store.Agent) api.AgentInfo {
 		return api.AgentInfo{ID: a.ID, Host: a.Host, OS: a.OS, Arch: a.Arch, Labels: a.Labels, State: a.State, StateReason: a.StateReason, Version: a.Version,
-			Enrolled: a.Enrolled, CertExpires: a.CertExpires, Seen: a.Seen, Snapshot: a.Snapshot, Lag: max(0, latest-a.Snapshot), Pending: a.Pending,
+			Enrolled: a.Enrolled, CertExpires: a.CertExpires, Seen: a.Seen, Snapshot: a.Snapshot, Lag: max(0, f.epoch-a.Snapshot),
+			Policy: a.Policy, PolicyNewest: f.policies.Revision, PolicyName: f.policyOf(a.Labels), Pending: a.Pending,
 			Lost: a.Lost, Gaps: a.Gaps, Problems: a.Problems}
 	}
 }
@@ -174,11 +175,11 @@ func (s *Server) listAgents(w http.ResponseWriter, r *http.Request, _ *auth.Prin
 	if err != nil {
 		return err
 	}
-	snap, err := s.store.LatestSnapshot(r.Context())
+	f, err := s.fleetState(r.Context())
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, http.StatusOK, page(agents, limit, func(a store.Agent) string { return a.ID }, s.agentInfo(snap.Epoch)))
+	return writeJSON(w, http.StatusOK, page(agents, limit, func(a store.Agent) string { return a.ID }, agentInfo(f)))
 }
 
 func (s *Server) getAgent(w http.ResponseWriter, r *http.Request, _ *auth.Principal) error {
@@ -186,11 +187,11 @@ func (s *Server) getAgent(w http.ResponseWriter, r *http.Request, _ *auth.Princi
 	if err != nil {
 		return err
 	}
-	snap, err := s.store.LatestSnapshot(r.Context())
+	f, err := s.fleetState(r.Context())
 	if err != nil {
 		return err
 	}
-	info := s.agentInfo(snap.Epoch)(a)
+	info := agentInfo(f)(a)
 	info.Heartbeat = a.Heartbeat
 	return writeJSON(w, http.StatusOK, info)
 }

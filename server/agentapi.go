@@ -116,7 +116,11 @@ func (s *Server) heartbeat(w http.ResponseWriter, r *http.Request, p *auth.Princ
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, http.StatusOK, api.HeartbeatAnswer{Snapshot: snap.Epoch, Now: s.now().UTC(), Sweeps: sweeps})
+	policies, err := s.store.PolicyRevision(r.Context())
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, api.HeartbeatAnswer{Snapshot: snap.Epoch, Policy: policies, Now: s.now().UTC(), Sweeps: sweeps})
 }
 
 func (s *Server) manifest(w http.ResponseWriter, r *http.Request, _ *auth.Principal) error {
@@ -167,12 +171,6 @@ func (s *Server) sendBlob(w http.ResponseWriter, r *http.Request, digest string)
 			return nil // the client is gone
 		}
 	}
-}
-
-// policy has nothing to give yet: agents go on with the policy of their own
-// configuration file.
-func (s *Server) policy(http.ResponseWriter, *http.Request, *auth.Principal) error {
-	return refuse(http.StatusNotFound, "the server has no policy for this agent")
 }
 
 func cut(text string, n int) string { return text[:min(len(text), n)] }

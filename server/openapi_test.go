@@ -14,6 +14,7 @@ import (
 
 	apidoc "weightwarden/docs/api"
 	"weightwarden/internal/api"
+	"weightwarden/internal/policy"
 	"weightwarden/server/auth"
 )
 
@@ -201,6 +202,13 @@ func TestEveryAnswerHoldsToTheDocument(t *testing.T) {
 		{"DELETE", "/v1/enrol-tokens/{id}", []string{enrol.ID}, nil, false, 204},
 		{"GET", "/v1/agents", nil, nil, false, 200},
 		{"GET", "/v1/agents/{id}", []string{id}, nil, false, 200},
+		{"PUT", "/v1/agents/{id}/labels", []string{id}, api.AgentLabels{Labels: map[string]string{"site": "a"}}, false, 204},
+		{"PUT", "/v1/policies/{name}", []string{"all"}, api.PolicyRequest{Rules: policy.Rules{Verdicts: []string{"IDENTICAL"}}}, false, 200},
+		{"GET", "/v1/policies", nil, nil, false, 200},
+		{"POST", "/v1/policies/{name}/rollback", []string{"all"}, api.PolicyRollback{Version: 2}, false, 200},
+		{"GET", "/v1/policies/{name}", []string{"all"}, nil, false, 200},
+		{"GET", "/v1/agent/policy", nil, nil, true, 200},
+		{"DELETE", "/v1/policies/{name}", []string{"all"}, nil, false, 204},
 		{"GET", "/v1/hits", []string{"?q=media&verdict=IDENTICAL"}, nil, false, 200},
 		{"GET", "/v1/hits/{id}", []string{hit.ID}, nil, false, 200},
 		{"GET", "/v1/alerts", nil, nil, false, 200},

@@ -282,6 +282,12 @@ func TestBadBodiesAreProblems(t *testing.T) {
 		"enrolment token":     {"POST", "/v1/agent/enroll", api.EnrollRequest{Token: "wwe1.x.y"}, 400},
 		"bad state of alert":  {"PATCH", "/v1/alerts/none", `{"state":"gone"}`, 422},
 		"no such alert":       {"PATCH", "/v1/alerts/none", `{"state":"closed"}`, 404},
+		"policy's verdict":    {"PUT", "/v1/policies/p", `{"rules":{"quarantine_verdicts":["COPY"]}}`, 422},
+		"policy's place":      {"PUT", "/v1/policies/p", `{"rules":{"quarantine_destinations":["moon"]}}`, 422},
+		"policy's path":       {"PUT", "/v1/policies/p", `{"rules":{"lockdown_paths":["relative"]}}`, 422},
+		"policy's rule":       {"PUT", "/v1/policies/p", `{"rules":{"qarantine":[]}}`, 400},
+		"no such policy":      {"DELETE", "/v1/policies/p", nil, 404},
+		"label of agents":     {"PUT", "/v1/agents/" + id + "/labels", `{"labels":{"a b":""}}`, 422},
 		"bad state of agents": {"PUT", "/v1/agents/" + id + "/state", api.AgentState{State: "cloned"}, 422},
 	} {
 		status, kind, out := r.send(t, r.anon, r.token, tc.method, tc.path, tc.body)
@@ -307,6 +313,7 @@ func TestEveryRouteByEveryRole(t *testing.T) {
 		auth.ModelsRead: "admin analyst reader registrar auditor approver", auth.ModelsWrite: "registrar", auth.HitsRead: "analyst reader",
 		auth.AlertsWrite: "analyst", auth.AgentsRead: "admin analyst reader auditor", auth.AgentsWrite: "admin", auth.TokensWrite: "admin",
 		auth.AuditRead: "admin auditor", auth.AuthorWrite: "admin analyst", auth.Approve: "approver", auth.SettingWrite: "admin", auth.SweepsWrite: "admin analyst",
+		auth.PolicyWrite: "admin",
 	}
 	for _, rt := range r.routes() {
 		path := strings.NewReplacer("{", "", "}", "").Replace(rt.pattern)

@@ -111,14 +111,19 @@ func tokenNewCommand() cli.Command {
 			hours := fs.Int("hours", 0, "`N` hours that it is good (0: for ever; with --enrol: 24)")
 			enrol := fs.Bool("enrol", false, "make an enrolment token")
 			uses := fs.Int64("uses", 1, "with --enrol: `N` machines that may use it")
+			labels := fs.String("labels", "", "with --enrol: `LABELS` of those machines, as KEY=VALUE with commas")
 			return func(ctx context.Context, env *cli.Env, args []string) error {
+				chosen, err := parseLabels(*labels)
+				if err != nil {
+					return err
+				}
 				c, err := connect(env)
 				if err != nil {
 					return err
 				}
 				var answer api.TokenAnswer
 				if *enrol {
-					err = c.call(ctx, http.MethodPost, api.PathEnrolTokens, nil, api.EnrolTokenRequest{Name: *name, Uses: *uses, Hours: *hours}, &answer)
+					err = c.call(ctx, http.MethodPost, api.PathEnrolTokens, nil, api.EnrolTokenRequest{Name: *name, Uses: *uses, Hours: *hours, Labels: chosen}, &answer)
 				} else {
 					req := api.TokenRequest{Name: *name, Roles: strings.Split(*roles, ",")}
 					if *hours > 0 {
@@ -186,12 +191,23 @@ func tokenRevokeCommand() cli.Command {
 
 func agentsCommand() cli.Command {
 	return simple("agents", "list the enrolled machines", func(ctx context.Context, env *cli.Env, c *client) error {
-		return lister[api.AgentInfo]{path: api.PathAgents, header: []string{"ID", "HOST", "STATE", "HEARD", "SNAPSHOT", "WAITING", "LOST", "GAPS"},
-			right: []bool{false, false, false, false, true, true, true, true}, row: func(a api.AgentInfo) []string {
-				return []string{a.ID, a.Host, a.State, clock(a.Seen), strconv.FormatInt(a.Snapshot, 10), strconv.FormatInt(a.Pending, 10),
+		return lister[api.AgentInfo]{path: api.PathAgents, header: []string{"ID", "HOST", "STATE", "HEARD", "SNAPSHOT", "POLICY", "WAITING", "LOST", "GAPS"},
+			right: []bool{false, false, false, false, true, false, true, true, true}, row: func(a api.AgentInfo) []string {
+				return []string{a.ID, a.Host, a.State, clock(a.Seen), strconv.FormatInt(a.Snapshot, 10), policyState(a), strconv.FormatInt(a.Pending, 10),
 					strconv.FormatInt(a.Lost, 10), strconv.FormatInt(a.Gaps, 10)}
 			}}.run(ctx, env, c, nil, 0)
 	})
+}
+
+// policyState says whether an agent has the policy that is meant for it.
+func policyState(a api.AgentInfo) string {
+	switch {
+	case a.PolicyName == "" && a.Policy == 0:
+		return "none"
+	case a.Policy < a.PolicyNewest:
+		return a.PolicyName + " (on its way)"
+	}
+	return a.PolicyName
 }
 
 func agentRevokeCommand() cli.Command {

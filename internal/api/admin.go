@@ -101,24 +101,27 @@ type TokenInfo struct {
 
 // AgentInfo is an enrolled machine as administrators see it.
 type AgentInfo struct {
-	ID          string            `json:"id"`
-	Host        string            `json:"host"`
-	OS          string            `json:"os"`
-	Arch        string            `json:"arch"`
-	Labels      map[string]string `json:"labels,omitempty"`
-	State       string            `json:"state"` // active, revoked, cloned
-	StateReason string            `json:"state_reason,omitempty"`
-	Version     string            `json:"version"`
-	Enrolled    time.Time         `json:"enrolled"`
-	CertExpires time.Time         `json:"cert_expires"`
-	Seen        time.Time         `json:"seen"`
-	Snapshot    int64             `json:"snapshot"`
-	Lag         int64             `json:"lag"` // epochs behind
-	Pending     int64             `json:"pending"`
-	Lost        int64             `json:"lost"`
-	Gaps        int64             `json:"gaps"`
-	Problems    int64             `json:"problems"`
-	Heartbeat   *Heartbeat        `json:"heartbeat,omitempty"` // of one agent only
+	ID           string            `json:"id"`
+	Host         string            `json:"host"`
+	OS           string            `json:"os"`
+	Arch         string            `json:"arch"`
+	Labels       map[string]string `json:"labels,omitempty"`
+	State        string            `json:"state"` // active, revoked, cloned
+	StateReason  string            `json:"state_reason,omitempty"`
+	Version      string            `json:"version"`
+	Enrolled     time.Time         `json:"enrolled"`
+	CertExpires  time.Time         `json:"cert_expires"`
+	Seen         time.Time         `json:"seen"`
+	Snapshot     int64             `json:"snapshot"`
+	Lag          int64             `json:"lag"`                   // epochs behind
+	Policy       int64             `json:"policy"`                // revision of the policies that it holds, 0 for none
+	PolicyNewest int64             `json:"policy_newest"`         // revision there is; more than policy: on its way
+	PolicyName   string            `json:"policy_name,omitempty"` // and version of the policy that counts for it
+	Pending      int64             `json:"pending"`
+	Lost         int64             `json:"lost"`
+	Gaps         int64             `json:"gaps"`
+	Problems     int64             `json:"problems"`
+	Heartbeat    *Heartbeat        `json:"heartbeat,omitempty"` // of one agent only
 }
 
 // AgentState revokes an agent or makes it active again.
