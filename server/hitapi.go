@@ -12,7 +12,8 @@ import (
 func hitInfo(h store.Hit) api.HitInfo {
 	return api.HitInfo{ID: h.ID, Agent: h.Agent, Received: h.Received, Observed: h.Observed, Event: h.Event, Verdict: h.Verdict, Model: h.Model,
 		Version: h.Version, Kind: h.Kind, Host: h.Host, User: h.User, Process: h.Process, Path: h.Path, DestClass: h.DestClass, Size: h.Size,
-		Coverage: h.Coverage, Alert: h.AlertID, Authorised: h.Authorised, Hit: h.Body}
+		Coverage: h.Coverage, Alert: h.AlertID, Authorised: h.Authorised,
+		Opinion: h.Opinion, OpinionText: h.OpinionText, Hit: h.Body}
 }
 
 func (s *Server) listHits(w http.ResponseWriter, r *http.Request, _ *auth.Principal) error {
@@ -22,7 +23,7 @@ func (s *Server) listHits(w http.ResponseWriter, r *http.Request, _ *auth.Princi
 	}
 	q := r.URL.Query()
 	f := store.HitFilter{Limit: limit + 1, Before: q.Get("after"), Verdict: q.Get("verdict"), Model: q.Get("model"), Host: q.Get("host"), User: q.Get("user"),
-		Agent: q.Get("agent"), Class: q.Get("destination"), Alert: q.Get("alert"), Text: q.Get("q")}
+		Agent: q.Get("agent"), Class: q.Get("destination"), Alert: q.Get("alert"), Opinion: q.Get("opinion"), Text: q.Get("q")}
 	if f.Since, err = timeParam(r, "since"); err != nil {
 		return err
 	}

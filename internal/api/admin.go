@@ -132,25 +132,27 @@ type AgentState struct {
 
 // HitInfo is a stored hit. Hit is present when one is asked for.
 type HitInfo struct {
-	ID         string    `json:"id"`
-	Agent      string    `json:"agent"`
-	Received   time.Time `json:"received"`
-	Observed   time.Time `json:"observed"`
-	Event      string    `json:"event"`
-	Verdict    Word      `json:"verdict"`
-	Model      string    `json:"model,omitempty"`
-	Version    string    `json:"model_version,omitempty"`
-	Kind       string    `json:"kind,omitempty"`
-	Host       string    `json:"host"`
-	User       string    `json:"user"`
-	Process    string    `json:"process"`
-	Path       string    `json:"path"`
-	DestClass  string    `json:"destination"`
-	Size       int64     `json:"size"`
-	Coverage   float64   `json:"coverage"`
-	Alert      string    `json:"alert,omitempty"`
-	Authorised string    `json:"authorised,omitempty"`
-	Hit        *Hit      `json:"hit,omitempty"`
+	ID          string    `json:"id"`
+	Agent       string    `json:"agent"`
+	Received    time.Time `json:"received"`
+	Observed    time.Time `json:"observed"`
+	Event       string    `json:"event"`
+	Verdict     Word      `json:"verdict"`
+	Model       string    `json:"model,omitempty"`
+	Version     string    `json:"model_version,omitempty"`
+	Kind        string    `json:"kind,omitempty"`
+	Host        string    `json:"host"`
+	User        string    `json:"user"`
+	Process     string    `json:"process"`
+	Path        string    `json:"path"`
+	DestClass   string    `json:"destination"`
+	Size        int64     `json:"size"`
+	Coverage    float64   `json:"coverage"`
+	Alert       string    `json:"alert,omitempty"`
+	Authorised  string    `json:"authorised,omitempty"`
+	Opinion     string    `json:"opinion,omitempty"`      // of the server: agrees, other, missed, unconfirmed, unregistered
+	OpinionText string    `json:"opinion_text,omitempty"` // why, for people
+	Hit         *Hit      `json:"hit,omitempty"`          // as the agent told it
 }
 
 // AlertInfo is a group of hits that belong together.

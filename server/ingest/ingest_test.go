@@ -66,6 +66,35 @@ func TestSeverity(t *testing.T) {
 	}
 }
 
+// Over every tier, verdict and destination: between critical and low, never lower
+// for a more valuable model, one step up for leaving the machine, one step down for
+// what a person must review, and public models are always low.
+func TestSeverityOverTheWholeTable(t *testing.T) {
+	words := []api.Word{api.Identical, api.Repackaged, api.Partial, api.Cast, api.Quantised, api.Derived, api.Merged, api.Reparameterised}
+	out := map[string]bool{"removable": true, "network": true, "cloud_sync": true, "fuse_remote": true, "git_remote": true}
+	for _, word := range words {
+		for _, class := range []string{"fixed", "removable", "network", "cloud_sync", "fuse_remote", "container", "image", "ram", "archive", "git_remote", "download", "unknown"} {
+			for tier := 1; tier <= 4; tier++ {
+				h := api.Hit{Destination: api.Destination{Class: class}, Verdict: api.Verdict{Verdict: word, Kind: api.KindProtected, Coverage: api.Coverage{Bytes: 0.5}}}
+				want := tier
+				if word == api.Reparameterised {
+					want++
+				}
+				if out[class] {
+					want--
+				}
+				if got := Severity(&h, tier); got != min(max(want, 1), 4) {
+					t.Errorf("tier %d %s to %s: %d, want %d", tier, word, class, got, want)
+				}
+				h.Verdict.Kind = api.KindPublic
+				if got := Severity(&h, tier); got != 4 {
+					t.Errorf("public, tier %d %s to %s: %d", tier, word, class, got)
+				}
+			}
+		}
+	}
+}
+
 // Whatever an agent sends: what is stored is bounded, valid UTF-8 and free of NUL.
 func FuzzClean(f *testing.F) {
 	b, err := json.Marshal(good())

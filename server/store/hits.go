@@ -16,25 +16,27 @@ import (
 
 // Hit is a stored hit. Body has all of it; the other fields are for lists.
 type Hit struct {
-	ID         string
-	Agent      string
-	Received   time.Time
-	Observed   time.Time
-	Event      string
-	Verdict    api.Word
-	Model      string
-	Version    string
-	Kind       string
-	Host       string
-	User       string
-	Process    string
-	Path       string
-	DestClass  string
-	Size       int64
-	Coverage   float64 // of the model's bytes, 0 to 1
-	AlertID    string
-	Authorised string // id of the authorisation that covers it
-	Body       *api.Hit
+	ID          string
+	Agent       string
+	Received    time.Time
+	Observed    time.Time
+	Event       string
+	Verdict     api.Word
+	Model       string
+	Version     string
+	Kind        string
+	Host        string
+	User        string
+	Process     string
+	Path        string
+	DestClass   string
+	Size        int64
+	Coverage    float64 // of the model's bytes, 0 to 1
+	AlertID     string
+	Authorised  string // id of the authorisation that covers it
+	Opinion     string // of the server, one of Opinion...; Verdict and Model are what it holds for true
+	OpinionText string
+	Body        *api.Hit
 }
 
 // AddHits stores hits of one agent; those that are there already change nothing.
@@ -63,25 +65,21 @@ func (s *Store) AddHits(ctx context.Context, agent string, hits []api.Hit, sever
 	return added, err
 }
 
-func (t *Tx) addHit(ctx context.Context, agent string, h *api.Hit, body []byte, severity func(*api.Hit, int) int) (bool, error) {
-	v := &h.Verdict
-	id := NewID()
-	content, process := "", ""
-	if v.Digests != nil {
-		content = v.Digests.Content
+func (t *Tx) addHit(ctx context.Context, agent string, told *api.Hit, body []byte, severity func(*api.Hit, int) int) (bool, error) {
+	opinion, err := t.secondOpinion(ctx, &told.Verdict)
+	if err != nil {
+		return false, err
 	}
+	h := opinion.apply(told)
+	id, process := NewID(), ""
 	if h.Process != nil {
 		process = orElse(h.Process.Exe, h.Process.Name)
 	}
-	n, err := t.exec(ctx, `INSERT INTO hit (id, agent, epoch, seq, received, observed, event, verdict, model, version, kind, host, user_name, process, path,
-		file_name, dest_class, size, coverage, content, alert_id, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', ?)
-		ON CONFLICT (agent, epoch, seq) DO NOTHING`, id, agent, h.Epoch, int64(h.Seq), micros(t.s.now()), micros(h.ObservedAt), h.Event, string(v.Verdict),
-		v.Model, v.ModelVersion, v.Kind, h.Host.Name, h.User.Name, process, v.Path, fileName(v.Path), h.Destination.Class, v.Size, v.Coverage.Bytes,
-		cut(content, 128), body)
-	if err != nil || n == 0 {
+	added, err := t.insertHit(ctx, id, agent, process, h, body, opinion)
+	if err != nil || !added {
 		return false, err
 	}
-	if !v.Verdict.IsHit() {
+	if !h.Verdict.Verdict.IsHit() {
 		return true, nil // inconclusive: kept, no alert
 	}
 	auth, err := t.authorised(ctx, h, process)
@@ -93,16 +91,25 @@ func (t *Tx) addHit(ctx context.Context, agent string, h *api.Hit, body []byte, 
 	}
 	alert := ""
 	if auth == "" {
-		var tier int
-		if err := t.queryRow(ctx, "SELECT tier FROM model WHERE name = ?", v.Model).Scan(&tier); err != nil && err != sql.ErrNoRows {
-			return false, err
-		}
-		if alert, err = t.joinAlert(ctx, agent, id, process, h, severity(h, tier)); err != nil {
+		if alert, err = t.joinAlert(ctx, agent, id, process, h, severity(h, opinion.tier)); err != nil {
 			return false, err
 		}
 	}
 	_, err = t.exec(ctx, "UPDATE hit SET alert_id = ?, authorised = ? WHERE id = ?", alert, auth, id)
 	return true, err
+}
+
+func (t *Tx) insertHit(ctx context.Context, id, agent, process string, h *api.Hit, body []byte, o opinion) (bool, error) {
+	v, content := &h.Verdict, ""
+	if v.Digests != nil {
+		content = v.Digests.Content
+	}
+	n, err := t.exec(ctx, `INSERT INTO hit (id, agent, epoch, seq, received, observed, event, verdict, model, version, kind, host, user_name, process, path,
+		file_name, dest_class, size, coverage, content, alert_id, opinion, opinion_text, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', ?, ?, ?)
+		ON CONFLICT (agent, epoch, seq) DO NOTHING`, id, agent, h.Epoch, int64(h.Seq), micros(t.s.now()), micros(h.ObservedAt), h.Event, string(v.Verdict),
+		v.Model, v.ModelVersion, v.Kind, h.Host.Name, h.User.Name, process, v.Path, fileName(v.Path), h.Destination.Class, v.Size, v.Coverage.Bytes,
+		cut(content, 128), o.word, o.text, body)
+	return n > 0, err
 }
 
 // fileName is the last part of a path of any system, short enough for an index.
@@ -146,12 +153,13 @@ type HitFilter struct {
 	Agent   string
 	Class   string // destination
 	Alert   string
+	Opinion string // "disagrees": any but none and OpinionAgrees
 	Text    string // in path, process, host, user, model, or a content digest
 	Since   time.Time
 	Until   time.Time
 }
 
-const hitColumns = `id, agent, received, observed, event, verdict, model, version, kind, host, user_name, process, path, dest_class, size, coverage, alert_id, authorised`
+const hitColumns = `id, agent, received, observed, event, verdict, model, version, kind, host, user_name, process, path, dest_class, size, coverage, alert_id, authorised, opinion, opinion_text`
 
 // Hits lists hits, newest first, without their bodies.
 func (s *Store) Hits(ctx context.Context, f HitFilter) ([]Hit, error) {
@@ -168,6 +176,13 @@ func (f HitFilter) where() (string, []any) {
 		if c.value != "" {
 			add(c.column+" = ?", c.value)
 		}
+	}
+	switch f.Opinion {
+	case "":
+	case "disagrees":
+		add("opinion NOT IN ('', 'agrees')")
+	default:
+		add("opinion = ?", f.Opinion)
 	}
 	if f.Before != "" {
 		add("id < ?", f.Before)
@@ -194,7 +209,7 @@ func scanHit(row interface{ Scan(...any) error }, more ...any) (Hit, error) {
 	var h Hit
 	var received, observed int64
 	dest := []any{&h.ID, &h.Agent, &received, &observed, &h.Event, &h.Verdict, &h.Model, &h.Version, &h.Kind, &h.Host, &h.User, &h.Process, &h.Path,
-		&h.DestClass, &h.Size, &h.Coverage, &h.AlertID, &h.Authorised}
+		&h.DestClass, &h.Size, &h.Coverage, &h.AlertID, &h.Authorised, &h.Opinion, &h.OpinionText}
 	err := row.Scan(append(dest, more...)...)
 	h.Received, h.Observed = fromMicros(received), fromMicros(observed)
 	return h, err

@@ -38,6 +38,7 @@ func TestStore(t *testing.T) {
 		{Name: "Registry", Run: testRegistry},
 		{Name: "SnapshotBlobs", Run: testSnapshotBlobs},
 		{Name: "HitsBecomeAlertsOnce", Run: testHitsBecomeAlertsOnce},
+		{Name: "SecondOpinion", Run: testSecondOpinion},
 		{Name: "LongText", Run: testLongText},
 		{Name: "Fleet", Run: testFleet},
 		{Name: "Sweeps", Run: testSweeps},
