@@ -16,6 +16,7 @@ import (
 	"weightwarden/internal/api"
 	"weightwarden/internal/policy"
 	"weightwarden/server/auth"
+	"weightwarden/server/store"
 )
 
 type operation struct {
@@ -166,6 +167,10 @@ func TestEveryAnswerHoldsToTheDocument(t *testing.T) {
 	target := api.Target{Name: "soc", Kind: "webhook", URL: "https://soc.example/hook", Format: "ocsf"}
 	told := must[api.Target](t, r, "POST", "/v1/targets", target)
 	swept := must[api.SweepInfo](t, r, "POST", "/v1/sweeps", api.NewSweep{})
+	held, err := r.store.AddHold(t.Context(), store.Actor{Kind: "token", ID: "somebody else"}, store.Hold{Kind: store.HoldHit, Ref: hit.ID, Reason: "x"})
+	if err != nil {
+		t.Fatal(err)
+	}
 	_, csr := request(t)
 	_, csr2 := request(t)
 	now := time.Now()
@@ -227,6 +232,12 @@ func TestEveryAnswerHoldsToTheDocument(t *testing.T) {
 		{"GET", "/v1/targets/{id}/deliveries", []string{told.ID}, nil, false, 200},
 		{"POST", "/v1/targets/{id}/replay", []string{told.ID}, api.Replay{}, false, 204},
 		{"DELETE", "/v1/targets/{id}", []string{told.ID}, nil, false, 204},
+		{"GET", "/v1/retention", nil, nil, false, 200},
+		{"PUT", "/v1/retention", nil, api.Retention{Hits: 365, Alerts: 365}, false, 200},
+		{"POST", "/v1/retention/purge", nil, nil, false, 200},
+		{"GET", "/v1/holds", nil, nil, false, 200},
+		{"POST", "/v1/holds", nil, api.Hold{Kind: "model", Ref: "aurora", Reason: "counsel's letter"}, false, 201},
+		{"DELETE", "/v1/holds/{id}", []string{held.ID}, nil, false, 204},
 		{"GET", "/v1/audit", []string{"?from=0"}, nil, false, 200},
 		{"GET", "/v1/audit/head", nil, nil, false, 200},
 		{"GET", "/v1/audit/proof", []string{"?old=1&new=3"}, nil, false, 200},

@@ -90,6 +90,13 @@ func (s *Server) routes() []route {
 		{"GET", api.PathTargets + "/{id}/deliveries", auth.SettingWrite, s.listDeliveries},
 		{"POST", api.PathTargets + "/{id}/replay", auth.SettingWrite, s.replay},
 
+		{"GET", api.PathRetention, auth.SettingWrite, s.getRetention},
+		{"PUT", api.PathRetention, auth.SettingWrite, s.putRetention},
+		{"POST", api.PathRetention + "/purge", auth.SettingWrite, s.purge},
+		{"GET", api.PathHolds, auth.HitsRead, s.listHolds},
+		{"POST", api.PathHolds, auth.AlertsWrite, s.addHold},
+		{"DELETE", api.PathHolds + "/{id}", auth.AlertsWrite, s.liftHold},
+
 		{"GET", api.PathAudit, auth.AuditRead, s.auditLeaves},
 		{"GET", api.PathAuditHead, auth.AuditRead, s.auditHead},
 		{"GET", api.PathAuditProof, auth.AuditRead, s.auditProof},

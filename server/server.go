@@ -226,17 +226,25 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	return err
 }
 
-// upkeep signs manifests anew and renews the server's certificate in time.
+// upkeep signs manifests anew, renews the server's certificate in time, and each
+// hour deletes what is past its retention.
 func (s *Server) upkeep(ctx context.Context) {
 	t := time.NewTicker(time.Minute)
 	defer t.Stop()
+	purged := s.now()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-t.C:
 		}
-		if err := errors.Join(s.publisher.Ensure(ctx), s.renewCert()); err != nil && ctx.Err() == nil {
+		err := errors.Join(s.publisher.Ensure(ctx), s.renewCert())
+		if s.now().Sub(purged) > time.Hour {
+			purged = s.now()
+			_, perr := s.store.Purge(ctx, store.ServerActor(), purged)
+			err = errors.Join(err, perr)
+		}
+		if err != nil && ctx.Err() == nil {
 			s.log.Error("upkeep", "error", err)
 		}
 	}

@@ -288,6 +288,10 @@ func TestBadBodiesAreProblems(t *testing.T) {
 		"policy's rule":       {"PUT", "/v1/policies/p", `{"rules":{"qarantine":[]}}`, 400},
 		"no such policy":      {"DELETE", "/v1/policies/p", nil, 404},
 		"label of agents":     {"PUT", "/v1/agents/" + id + "/labels", `{"labels":{"a b":""}}`, 422},
+		"hold on nothing":     {"POST", "/v1/holds", `{"kind":"planet","ref":"x","reason":"y"}`, 422},
+		"hold without reason": {"POST", "/v1/holds", `{"kind":"hit","ref":"x"}`, 422},
+		"no such hold":        {"DELETE", "/v1/holds/none", nil, 409},
+		"days":                {"PUT", "/v1/retention", `{"hits":-1}`, 422},
 		"bad state of agents": {"PUT", "/v1/agents/" + id + "/state", api.AgentState{State: "cloned"}, 422},
 	} {
 		status, kind, out := r.send(t, r.anon, r.token, tc.method, tc.path, tc.body)

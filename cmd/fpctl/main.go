@@ -25,6 +25,7 @@ func program() *cli.Program {
 		Commands: []cli.Command{loginCommand(), whoAmICommand(), modelAddCommand(), modelListCommand(), modelShowCommand(), modelRemoveCommand(),
 			tokenNewCommand(), tokenListCommand(), tokenRevokeCommand(), agentsCommand(), agentRevokeCommand(), agentLabelCommand(), policySetCommand(), policyListCommand(), policyShowCommand(), policyRollbackCommand(), policyRemoveCommand(),
 			hitsCommand(), alertsCommand(), sweepCommand(), sweepListCommand(),
-			snapshotCommand(), snapshotListCommand(), auditVerifyCommand()},
+			snapshotCommand(), snapshotListCommand(), auditVerifyCommand(),
+			holdAddCommand(), holdListCommand(), holdLiftCommand(), retentionCommand()},
 	}
 }

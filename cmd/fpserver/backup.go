@@ -22,36 +22,40 @@ func backupCommand() cli.Command {
 		Name:    "backup",
 		Summary: "copy the database and the keys of a server, running or not, to a new folder",
 		Help: `The copy is consistent: every hit that was acknowledged before the backup began is in it. It is
-read once more and checked. To restore, start 'fpserver serve --data' with a copy of that folder. With
-PostgreSQL back up the database with its own tools and the three key files by hand.`,
+read once more and checked. With --database-url the rows of that PostgreSQL database are copied, as of one
+moment, into the same kind of folder; where they are many, its own tools are quicker. 'fpserver restore' makes a
+server of the folder, on either engine.`,
 		Flags: func(fs *flag.FlagSet) func(context.Context, *cli.Env, []string) error {
 			data := fs.String("data", "", "`DIR` of the server")
 			to := fs.String("to", "", "new `DIR` for the copy")
+			database := fs.String("database-url", "", "`URL` of the server's PostgreSQL database")
 			return func(ctx context.Context, env *cli.Env, args []string) error {
 				if *data == "" || *to == "" || len(args) > 0 {
 					return cli.Usagef("--data and --to are wanted, and nothing else")
 				}
-				return backup(ctx, env, *data, *to)
+				return backup(ctx, env, *data, *database, *to)
 			}
 		},
 	}
 }
 
-func backup(ctx context.Context, env *cli.Env, data, to string) (err error) {
+func backup(ctx context.Context, env *cli.Env, data, database, to string) (err error) {
 	from := filepath.Join(data, "server.db")
-	if _, err := os.Stat(from); err != nil {
-		return fmt.Errorf("no SQLite database of a server: %w", err)
+	if database == "" {
+		if _, err := os.Stat(from); err != nil {
+			return fmt.Errorf("no SQLite database of a server: %w", err)
+		}
 	}
 	if err := os.Mkdir(to, 0o700); err != nil {
 		return cli.Hint(err, "name a folder that does not exist yet")
 	}
-	src, err := store.Open(ctx, store.Config{Path: from})
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, src.Close()) }()
 	out := filepath.Join(to, "server.db")
-	if err := src.Backup(ctx, out); err != nil {
+	if database != "" {
+		err = copyDatabase(ctx, store.Config{URL: database}, store.Config{Path: out})
+	} else {
+		err = vacuumInto(ctx, from, out)
+	}
+	if err != nil {
 		return err
 	}
 	for _, name := range secrets() {
@@ -67,17 +71,13 @@ func backup(ctx context.Context, env *cli.Env, data, to string) (err error) {
 	return err
 }
 
-func checkBackup(ctx context.Context, path string) (entries int64, err error) {
-	s, err := store.Open(ctx, store.Config{Path: path})
+func vacuumInto(ctx context.Context, from, out string) (err error) {
+	src, err := store.Open(ctx, store.Config{Path: from})
 	if err != nil {
-		return 0, err
+		return err
 	}
-	defer func() { err = errors.Join(err, s.Close()) }()
-	if err := s.CheckIntegrity(ctx); err != nil {
-		return 0, err
-	}
-	tree, err := s.AuditTree(ctx)
-	return tree.N, err
+	defer func() { err = errors.Join(err, src.Close()) }()
+	return src.Backup(ctx, out)
 }
 
 func copyFile(from, to string) (err error) {

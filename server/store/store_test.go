@@ -39,6 +39,7 @@ func TestStore(t *testing.T) {
 		{Name: "SnapshotBlobs", Run: testSnapshotBlobs},
 		{Name: "HitsBecomeAlertsOnce", Run: testHitsBecomeAlertsOnce},
 		{Name: "SecondOpinion", Run: testSecondOpinion},
+		{Name: "Retention", Run: testRetention},
 		{Name: "LongText", Run: testLongText},
 		{Name: "Fleet", Run: testFleet},
 		{Name: "Sweeps", Run: testSweeps},
