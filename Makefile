@@ -60,10 +60,11 @@ vet: ## go vet and gofmt, as CI runs them
 	@bad=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$bad" || { echo "gofmt: $$bad"; exit 1; }
 
 .PHONY: cross
-cross: ## compile all programs for every supported system
+cross: ## compile all programs for every supported system; go vet of everything there, tests too
 	@for t in linux/amd64 linux/arm64 darwin/arm64 windows/amd64; do \
 		echo "build for $$t"; \
 		GOOS=$${t%/*} GOARCH=$${t#*/} $(BUILD) -o /dev/null $(PROGRAMS) || exit 1; \
+		CGO_ENABLED=0 GOOS=$${t%/*} GOARCH=$${t#*/} $(GO) vet ./... || exit 1; \
 	done
 
 .PHONY: fuzz

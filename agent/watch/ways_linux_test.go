@@ -3,6 +3,7 @@ package watch
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -19,6 +20,9 @@ import (
 
 const wayEnv = "WATCH_TEST_WAY"
 
+// wayImpossible is the exit code of a way that the file system does not offer.
+const wayImpossible = 7
+
 func TestMain(m *testing.M) {
 	way := os.Getenv(wayEnv)
 	if way == "" {
@@ -28,7 +32,7 @@ func TestMain(m *testing.M) {
 	err := ways()[way](os.Args[1], os.Args[2])
 	if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EXDEV) || errors.Is(err, unix.ENOTTY) || errors.Is(err, unix.ENOSYS) {
 		fmt.Println("not on this file system:", err)
-		os.Exit(7)
+		os.Exit(wayImpossible)
 	}
 	if err != nil {
 		fmt.Println(err)
@@ -300,8 +304,8 @@ func privateNamespace(src, dir string) error {
 	return writeAll(src, dir+"/copy", 0)
 }
 
-// privateTmpfs lives for some seconds: the watcher looks for foreign mounts every
-// two seconds. One that lives shorter is a documented gap.
+// privateTmpfs writes copies until one was caught: the watcher looks for foreign
+// mounts at intervals. A mount that is gone before is a documented gap.
 func privateTmpfs(src, dir string) error {
 	if err := unshare(); err != nil {
 		return err
@@ -309,16 +313,21 @@ func privateTmpfs(src, dir string) error {
 	if err := unix.Mount("x", dir, "tmpfs", 0, ""); err != nil {
 		return err
 	}
-	// The namespace lives long enough for a busy machine's agent to follow it; one
-	// of the copies is written once it has.
-	for i := range 6 {
-		time.Sleep(2 * time.Second)
-		if err := writeAll(src, fmt.Sprintf("%s/copy%d", dir, i), 0); err != nil {
+	caught := make(chan struct{})
+	go func() {
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		close(caught)
+	}()
+	for i := 0; ; i++ {
+		select {
+		case <-caught:
+			return nil
+		case <-time.After(50 * time.Millisecond):
+		}
+		if err := writeAll(src, fmt.Sprintf("%s/copy%d", dir, i%8), os.O_TRUNC); err != nil {
 			return err
 		}
 	}
-	time.Sleep(2 * time.Second)
-	return nil
 }
 
 func fastTree(src, dir string) error {

@@ -9,10 +9,7 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
-	"os/user"
 	"path/filepath"
-	"strconv"
-	"syscall"
 	"testing"
 
 	"weightwarden/server/store"
@@ -118,21 +115,4 @@ func Postgres(tb testing.TB) string {
 	run("pg_ctl", "-D", data, "-w", "-l", filepath.Join(dir, "server.log"), "-o", fmt.Sprintf("-k %s -c listen_addresses=''", dir), "start")
 	tb.Cleanup(func() { run("pg_ctl", "-D", data, "-w", "-m", "immediate", "stop") })
 	return "postgres://test@/postgres?host=" + dir
-}
-
-// unprivileged returns how to run PostgreSQL, which refuses to run as root.
-func unprivileged(tb testing.TB, dir string) *syscall.SysProcAttr {
-	if os.Getuid() != 0 {
-		return nil
-	}
-	u, err := user.Lookup("nobody")
-	if err != nil {
-		tb.Skip("running as root and there is no user nobody for PostgreSQL")
-	}
-	uid, _ := strconv.Atoi(u.Uid)
-	gid, _ := strconv.Atoi(u.Gid)
-	if err := os.Chown(dir, uid, gid); err != nil {
-		tb.Fatal(err)
-	}
-	return &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}}
 }
