@@ -238,6 +238,7 @@ func TestEveryAnswerHoldsToTheDocument(t *testing.T) {
 		{"GET", "/v1/holds", nil, nil, false, 200},
 		{"POST", "/v1/holds", nil, api.Hold{Kind: "model", Ref: "aurora", Reason: "counsel's letter"}, false, 201},
 		{"DELETE", "/v1/holds/{id}", []string{held.ID}, nil, false, 204},
+		{"GET", "/v1/export/navigator", []string{"?since=2020-01-01T00:00:00Z"}, nil, false, 200},
 		{"GET", "/v1/audit", []string{"?from=0"}, nil, false, 200},
 		{"GET", "/v1/audit/head", nil, nil, false, 200},
 		{"GET", "/v1/audit/proof", []string{"?old=1&new=3"}, nil, false, 200},

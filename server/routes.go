@@ -97,6 +97,8 @@ func (s *Server) routes() []route {
 		{"POST", api.PathHolds, auth.AlertsWrite, s.addHold},
 		{"DELETE", api.PathHolds + "/{id}", auth.AlertsWrite, s.liftHold},
 
+		{"GET", api.PathNavigator, auth.HitsRead, s.navigator},
+
 		{"GET", api.PathAudit, auth.AuditRead, s.auditLeaves},
 		{"GET", api.PathAuditHead, auth.AuditRead, s.auditHead},
 		{"GET", api.PathAuditProof, auth.AuditRead, s.auditProof},

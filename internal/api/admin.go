@@ -5,22 +5,23 @@ import "time"
 // Paths of the side of people and programs. All but PathCA need a token
 // ("Authorization: Bearer wwt1...").
 const (
-	PathCA             = "/v1/ca"             // GET: PEM, open to all
-	PathWhoAmI         = "/v1/whoami"         // GET -> WhoAmI
-	PathModels         = "/v1/models"         // GET -> List[Model]; + /NAME: GET, PUT ModelDescription, DELETE
-	PathTokens         = "/v1/tokens"         // GET, POST TokenRequest -> TokenAnswer; + /ID: DELETE
-	PathEnrolTokens    = "/v1/enrol-tokens"   // GET, POST EnrolTokenRequest -> TokenAnswer; + /ID: DELETE
-	PathAgents         = "/v1/agents"         // GET; + /ID: GET; + /ID/state: PUT AgentState
-	PathHitList        = "/v1/hits"           // GET; + /ID: GET
-	PathAlerts         = "/v1/alerts"         // GET; + /ID: GET, PATCH AlertChange
-	PathSnapshots      = "/v1/snapshots"      // GET; POST: publish now; + /latest/manifest, /latest/fpdb: GET
-	PathAuthorisations = "/v1/authorisations" // GET, POST; + /ID/approve: POST; + /ID: DELETE
-	PathCopies         = "/v1/copies"         // GET: where copies of models were seen
-	PathSweeps         = "/v1/sweeps"         // GET, POST NewSweep; + /ID: GET
-	PathTargets        = "/v1/targets"        // GET, POST Target; + /ID: DELETE; + /ID/deliveries: GET; + /ID/replay: POST Replay
-	PathAudit          = "/v1/audit"          // GET ?from=N -> AuditPage
-	PathAuditHead      = "/v1/audit/head"     // GET: signed checkpoint
-	PathAuditProof     = "/v1/audit/proof"    // GET ?old=N&new=N -> AuditProof
+	PathCA             = "/v1/ca"               // GET: PEM, open to all
+	PathWhoAmI         = "/v1/whoami"           // GET -> WhoAmI
+	PathModels         = "/v1/models"           // GET -> List[Model]; + /NAME: GET, PUT ModelDescription, DELETE
+	PathTokens         = "/v1/tokens"           // GET, POST TokenRequest -> TokenAnswer; + /ID: DELETE
+	PathEnrolTokens    = "/v1/enrol-tokens"     // GET, POST EnrolTokenRequest -> TokenAnswer; + /ID: DELETE
+	PathAgents         = "/v1/agents"           // GET; + /ID: GET; + /ID/state: PUT AgentState
+	PathHitList        = "/v1/hits"             // GET; + /ID: GET
+	PathAlerts         = "/v1/alerts"           // GET; + /ID: GET, PATCH AlertChange
+	PathSnapshots      = "/v1/snapshots"        // GET; POST: publish now; + /latest/manifest, /latest/fpdb: GET
+	PathAuthorisations = "/v1/authorisations"   // GET, POST; + /ID/approve: POST; + /ID: DELETE
+	PathCopies         = "/v1/copies"           // GET: where copies of models were seen
+	PathSweeps         = "/v1/sweeps"           // GET, POST NewSweep; + /ID: GET
+	PathTargets        = "/v1/targets"          // GET, POST Target; + /ID: DELETE; + /ID/deliveries: GET; + /ID/replay: POST Replay
+	PathNavigator      = "/v1/export/navigator" // GET ?since=TIME: ATT&CK Navigator layer
+	PathAudit          = "/v1/audit"            // GET ?from=N -> AuditPage
+	PathAuditHead      = "/v1/audit/head"       // GET: signed checkpoint
+	PathAuditProof     = "/v1/audit/proof"      // GET ?old=N&new=N -> AuditProof
 )
 
 // List is one page of a list. Next is what to give as ?after= for the next page;

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"weightwarden/internal/api"
+	"weightwarden/server/techniques"
 )
 
 // AlertWindow is how long hits of one key join the same alert, from its first hit.
@@ -97,7 +98,10 @@ type AlertFilter struct {
 	User     string
 	Owner    string
 	Case     string
+	Verdict  string
+	Class    string // destination
 	Text     string
+	Since    time.Time // first seen
 }
 
 const alertColumns = `id, dedup_key, state, severity, model, version, kind, agent, host, user_name, dest_class, verdict, coverage, path, process,
@@ -106,7 +110,8 @@ const alertColumns = `id, dedup_key, state, severity, model, version, kind, agen
 func (f AlertFilter) where() (string, []any) {
 	where, args := []string{"1=1"}, []any{}
 	add := func(cond string, a ...any) { where, args = append(where, cond), append(args, a...) }
-	for _, c := range []struct{ column, value string }{{"model", f.Model}, {"host", f.Host}, {"user_name", f.User}, {"owner", f.Owner}, {"case_id", f.Case}} {
+	for _, c := range []struct{ column, value string }{{"model", f.Model}, {"host", f.Host}, {"user_name", f.User}, {"owner", f.Owner}, {"case_id", f.Case},
+		{"verdict", f.Verdict}, {"dest_class", f.Class}} {
 		if c.value != "" {
 			add(c.column+" = ?", c.value)
 		}
@@ -120,6 +125,9 @@ func (f AlertFilter) where() (string, []any) {
 	}
 	if f.Severity != 0 {
 		add("severity = ?", f.Severity)
+	}
+	if !f.Since.IsZero() {
+		add("first_seen >= ?", micros(f.Since))
 	}
 	if f.Before != "" {
 		add("id < ?", f.Before)
@@ -145,6 +153,32 @@ func (s *Store) Alerts(ctx context.Context, f AlertFilter) ([]Alert, error) {
 	where, args := f.where()
 	rows, err := s.query(ctx, "SELECT "+alertColumns+" FROM alert WHERE "+where+" ORDER BY id DESC LIMIT ?", append(args, f.Limit)...)
 	return collect(rows, err, func(r *sql.Rows) (Alert, error) { return scanAlert(r) })
+}
+
+// EachAlert calls fn with every alert that a filter selects, newest first, in pages:
+// a long export holds no transaction open.
+func (s *Store) EachAlert(ctx context.Context, f AlertFilter, fn func(Alert) error) error {
+	f.Limit = 1000
+	for {
+		list, err := s.Alerts(ctx, f)
+		if err != nil {
+			return err
+		}
+		for _, a := range list {
+			if err := fn(a); err != nil {
+				return err
+			}
+		}
+		if len(list) < f.Limit {
+			return nil
+		}
+		f.Before = list[len(list)-1].ID
+	}
+}
+
+// Facts are what an alert tells of techniques.
+func (a *Alert) Facts() techniques.Facts {
+	return techniques.Facts{Verdict: a.Verdict, Kind: a.Kind, Destination: a.DestClass, Path: a.Path, Process: a.Process, Hits: a.Hits}
 }
 
 // Alert returns one alert.
