@@ -24,6 +24,7 @@ import (
 	"weightwarden/internal/api"
 	"weightwarden/internal/snapshot"
 	"weightwarden/server/auth"
+	"weightwarden/server/demodata"
 	"weightwarden/server/export"
 	"weightwarden/server/registry"
 	"weightwarden/server/store"
@@ -37,7 +38,8 @@ type Config struct {
 	Names       []string // host names and addresses for the server's certificate
 	Version     string   // of the program
 	Log         *slog.Logger
-	Notice      io.Writer // where the first start tells of the admin token
+	Notice      io.Writer        // where the first start tells of the admin token
+	Now         func() time.Time // nil: time.Now
 }
 
 // Server serves one database.
@@ -61,7 +63,10 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
 		return nil, err
 	}
-	s := &Server{cfg: cfg, log: cfg.Log, now: time.Now, limits: newLimiter()}
+	s := &Server{cfg: cfg, log: cfg.Log, now: cfg.Now, limits: newLimiter()}
+	if s.now == nil {
+		s.now = time.Now
+	}
 	var err error
 	if s.ca, err = auth.LoadCA(cfg.DataDir, s.now()); err != nil {
 		return nil, err
@@ -69,7 +74,7 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 	if err = s.loadSigner(); err != nil {
 		return nil, err
 	}
-	s.store, err = store.Open(ctx, store.Config{Path: filepath.Join(cfg.DataDir, "server.db"), URL: cfg.DatabaseURL})
+	s.store, err = store.Open(ctx, store.Config{Path: filepath.Join(cfg.DataDir, "server.db"), URL: cfg.DatabaseURL, Now: cfg.Now})
 	if err != nil {
 		return nil, err
 	}
@@ -255,3 +260,9 @@ func (s *Server) Close() error { return s.store.Close() }
 
 // CA is the certificate that clients pin.
 func (s *Server) CA() *x509.Certificate { return s.ca.Cert }
+
+// FillDemo writes a made-up fortnight that ends at now. The server must have been
+// made with the clock's Now.
+func (s *Server) FillDemo(ctx context.Context, clock *demodata.Clock, now time.Time, force bool) error {
+	return demodata.Fill(ctx, demodata.Target{Store: s.store, Publish: s.publisher.Publish, Clock: clock, Seed: 1}, now, force)
+}

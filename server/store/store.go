@@ -32,8 +32,9 @@ var (
 
 // Config says where the database is.
 type Config struct {
-	Path string // SQLite file; used if URL is empty
-	URL  string // postgres://...
+	Path string           // SQLite file; used if URL is empty
+	URL  string           // postgres://...
+	Now  func() time.Time // nil: time.Now
 }
 
 // Store is the database. Its methods are safe for concurrent use.
@@ -54,7 +55,10 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		postgres: cfg.URL != "",
 		jobs:     make(chan *job, maxQueue),
 		closing:  make(chan struct{}),
-		now:      time.Now,
+		now:      cfg.Now,
+	}
+	if s.now == nil {
+		s.now = time.Now
 	}
 	if err := s.connect(ctx, cfg); err != nil {
 		s.closeDBs()

@@ -1,0 +1,73 @@
+package server
+
+import (
+	"errors"
+	"io"
+	"log/slog"
+	"testing"
+	"time"
+
+	"weightwarden/server/demodata"
+	"weightwarden/server/store"
+)
+
+// demo makes a server with the made-up fortnight, closed again: its data folder.
+func demo(t *testing.T) string {
+	t.Helper()
+	dir, now := t.TempDir(), time.Now()
+	clock := demodata.NewClock(now)
+	s, err := New(t.Context(), Config{DataDir: dir, Version: "test", Log: slog.New(slog.NewTextHandler(t.Output(), nil)), Notice: io.Discard, Now: clock.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.FillDemo(t.Context(), clock, now, false); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.FillDemo(t.Context(), clock, now, false); !errors.Is(err, demodata.ErrNotEmpty) {
+		t.Errorf("a second time: %v, want a refusal", err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// Every kind of thing that a page shows is there.
+func TestDemoDataHasEverything(t *testing.T) {
+	st, err := store.Open(t.Context(), store.Config{Path: demo(t) + "/server.db"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer st.Close()
+	ctx := t.Context()
+	states, severities, places, hits := map[string]int{}, map[int]int{}, map[string]int{}, int64(0)
+	err = st.EachAlert(ctx, store.AlertFilter{}, func(a store.Alert) error {
+		states[a.State]++
+		severities[a.Severity]++
+		places[a.DestClass]++
+		hits += a.Hits
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if states[store.AlertOpen] < 3 || states[store.AlertAcknowledged] < 3 || states[store.AlertClosed] < 20 || len(severities) < 3 || len(places) < 8 {
+		t.Errorf("states %v, severities %v, places %v", states, severities, places)
+	}
+	fleet, err := st.Fleet(ctx)
+	if err != nil || fleet.Active < 20 || fleet.Silent == 0 || fleet.Revoked == 0 || fleet.Cloned == 0 || fleet.Gaps == 0 || fleet.Problems == 0 || fleet.Pending == 0 {
+		t.Errorf("fleet %+v, %v", fleet, err)
+	}
+	sweeps, err := st.Sweeps(ctx, 10)
+	if err != nil || len(sweeps) != 3 || sweeps[2].Done == 0 || sweeps[2].Files == 0 {
+		t.Errorf("sweeps %+v, %v", sweeps, err)
+	}
+	all, err := st.CountHits(ctx, store.HitFilter{}, 1000)
+	if err != nil || all < 200 || int64(all) <= hits {
+		t.Errorf("%d hits of which %d in alerts, %v", all, hits, err)
+	}
+	snaps, err := st.Snapshots(ctx, 10)
+	if err != nil || len(snaps) < 4 {
+		t.Errorf("%d snapshots, %v", len(snaps), err)
+	}
+}
