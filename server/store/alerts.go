@@ -102,6 +102,8 @@ type AlertFilter struct {
 	Class    string // destination
 	Text     string
 	Since    time.Time // first seen
+	Worst    bool      // by severity, then newest first; Before goes with After
+	After    int       // severity of the alert Before
 }
 
 const alertColumns = `id, dedup_key, state, severity, model, version, kind, agent, host, user_name, dest_class, verdict, coverage, path, process,
@@ -119,7 +121,7 @@ func (f AlertFilter) where() (string, []any) {
 	switch f.State {
 	case "":
 	case "active":
-		add("state IN ('open', 'acknowledged')")
+		add("state <> 'closed'") // as the partial indexes have it
 	default:
 		add("state = ?", f.State)
 	}
@@ -129,7 +131,11 @@ func (f AlertFilter) where() (string, []any) {
 	if !f.Since.IsZero() {
 		add("first_seen >= ?", micros(f.Since))
 	}
-	if f.Before != "" {
+	switch {
+	case f.Before == "":
+	case f.Worst:
+		add("severity >= ? AND (severity > ? OR id < ?)", f.After, f.After, f.Before)
+	default:
 		add("id < ?", f.Before)
 	}
 	if f.Text != "" {
@@ -148,10 +154,14 @@ func scanAlert(row interface{ Scan(...any) error }) (Alert, error) {
 	return a, err
 }
 
-// Alerts lists alerts, newest first.
+// Alerts lists alerts, newest first unless the filter asks for the worst first.
 func (s *Store) Alerts(ctx context.Context, f AlertFilter) ([]Alert, error) {
 	where, args := f.where()
-	rows, err := s.query(ctx, "SELECT "+alertColumns+" FROM alert WHERE "+where+" ORDER BY id DESC LIMIT ?", append(args, f.Limit)...)
+	order := "id DESC"
+	if f.Worst {
+		order = "severity, id DESC"
+	}
+	rows, err := s.query(ctx, "SELECT "+alertColumns+" FROM alert WHERE "+where+" ORDER BY "+order+" LIMIT ?", append(args, f.Limit)...)
 	return collect(rows, err, func(r *sql.Rows) (Alert, error) { return scanAlert(r) })
 }
 
@@ -181,6 +191,14 @@ func (a *Alert) Facts() techniques.Facts {
 	return techniques.Facts{Verdict: a.Verdict, Kind: a.Kind, Destination: a.DestClass, Path: a.Path, Process: a.Process, Hits: a.Hits}
 }
 
+// CountAlerts returns how many alerts a filter selects, counting at most limit.
+func (s *Store) CountAlerts(ctx context.Context, f AlertFilter, limit int) (int, error) {
+	where, args := f.where()
+	var n int
+	err := s.queryRow(ctx, "SELECT COUNT(*) FROM (SELECT 1 FROM alert WHERE "+where+" LIMIT ?) AS some", append(args, limit)...).Scan(&n)
+	return n, err
+}
+
 // Alert returns one alert.
 func (s *Store) Alert(ctx context.Context, id string) (Alert, error) {
 	a, err := scanAlert(s.queryRow(ctx, "SELECT "+alertColumns+" FROM alert WHERE id = ?", id))
@@ -191,7 +209,7 @@ func (s *Store) Alert(ctx context.Context, id string) (Alert, error) {
 // severity; index 0 is unused.
 func (s *Store) AlertCounts(ctx context.Context) ([5]int, error) {
 	var counts [5]int
-	rows, err := s.query(ctx, "SELECT severity, COUNT(*) FROM alert WHERE state IN ('open', 'acknowledged') GROUP BY severity")
+	rows, err := s.query(ctx, "SELECT severity, COUNT(*) FROM alert WHERE state <> 'closed' GROUP BY severity")
 	_, err = collect(rows, err, func(r *sql.Rows) (struct{}, error) {
 		var severity, n int
 		err := r.Scan(&severity, &n)
@@ -215,41 +233,43 @@ type AlertChange struct {
 
 // ChangeAlert applies a change. Closing an alert lets the next hit open a new one.
 func (s *Store) ChangeAlert(ctx context.Context, by Actor, id string, c AlertChange) error {
-	return s.Write(ctx, func(ctx context.Context, tx *Tx) error {
-		a, err := scanAlert(tx.queryRow(ctx, "SELECT "+alertColumns+" FROM alert WHERE id = ?", id))
-		if err != nil {
-			return notFound(err, "alert", id)
-		}
-		detail := map[string]any{}
-		set(detail, "state", &a.State, c.State)
-		set(detail, "severity", &a.Severity, c.Severity)
-		set(detail, "owner", &a.Owner, c.Owner)
-		set(detail, "resolution", &a.Resolution, c.Resolution)
-		set(detail, "note", &a.Note, c.Note)
-		set(detail, "case", &a.CaseID, c.CaseID)
-		if a.State != AlertOpen && a.Acknowledged.IsZero() {
-			a.Acknowledged = s.now()
-		}
-		if a.State == AlertClosed {
-			a.Closed = s.now()
-		} else {
-			a.Closed = time.Time{}
-		}
-		q := "UPDATE alert SET state = ?, severity = ?, owner = ?, resolution = ?, note = ?, case_id = ?, acknowledged = ?, closed = ?"
-		args := []any{a.State, a.Severity, a.Owner, a.Resolution, a.Note, a.CaseID, micros(a.Acknowledged), micros(a.Closed)}
-		if a.State == AlertClosed {
-			q += ", open_key = NULL"
-		}
-		if _, err := tx.exec(ctx, q+" WHERE id = ?", append(args, id)...); err != nil {
+	return s.Write(ctx, func(ctx context.Context, tx *Tx) error { return tx.changeAlert(ctx, by, id, c) })
+}
+
+func (t *Tx) changeAlert(ctx context.Context, by Actor, id string, c AlertChange) error {
+	a, err := scanAlert(t.queryRow(ctx, "SELECT "+alertColumns+" FROM alert WHERE id = ?", id))
+	if err != nil {
+		return notFound(err, "alert", id)
+	}
+	detail := map[string]any{}
+	set(detail, "state", &a.State, c.State)
+	set(detail, "severity", &a.Severity, c.Severity)
+	set(detail, "owner", &a.Owner, c.Owner)
+	set(detail, "resolution", &a.Resolution, c.Resolution)
+	set(detail, "note", &a.Note, c.Note)
+	set(detail, "case", &a.CaseID, c.CaseID)
+	if a.State != AlertOpen && a.Acknowledged.IsZero() {
+		a.Acknowledged = t.s.now()
+	}
+	if a.State == AlertClosed {
+		a.Closed = t.s.now()
+	} else {
+		a.Closed = time.Time{}
+	}
+	q := "UPDATE alert SET state = ?, severity = ?, owner = ?, resolution = ?, note = ?, case_id = ?, acknowledged = ?, closed = ?"
+	args := []any{a.State, a.Severity, a.Owner, a.Resolution, a.Note, a.CaseID, micros(a.Acknowledged), micros(a.Closed)}
+	if a.State == AlertClosed {
+		q += ", open_key = NULL"
+	}
+	if _, err := t.exec(ctx, q+" WHERE id = ?", append(args, id)...); err != nil {
+		return err
+	}
+	if c.State != nil && a.State == AlertClosed {
+		if err := t.enqueue(ctx, EventClosed, id); err != nil {
 			return err
 		}
-		if c.State != nil && a.State == AlertClosed {
-			if err := tx.enqueue(ctx, EventClosed, id); err != nil {
-				return err
-			}
-		}
-		return tx.Audit(ctx, by, "alert.change", id, detail)
-	})
+	}
+	return t.Audit(ctx, by, "alert.change", id, detail)
 }
 
 func set[T any](detail map[string]any, name string, field, value *T) {

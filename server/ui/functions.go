@@ -15,6 +15,7 @@ func functions() template.FuncMap {
 	return template.FuncMap{
 		"visible": visible, "short": short, "bytes": cli.Bytes, "percent": percent, "barWidth": barWidth, "stamp": stamp, "ago": ago,
 		"verdictClass": verdictClass, "severityName": severityName, "base": base, "lower": strings.ToLower, "args": args, "pvalue": pvalue, "number": number,
+		"placeName": placeName, "ackDue": ackDue, "ackTook": ackTook, "countdown": countdown, "countdownClass": countdownClass, "duration": duration,
 		"initial": func(s string) string { return s[:min(len(s), 8)] },
 		"rfc3339": func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
 	}
@@ -125,6 +126,31 @@ func verdictClass(w api.Word) string {
 		return "unsure"
 	}
 	return "calm"
+}
+
+// placeName is a class of destination in words.
+func placeName(class string) string {
+	switch class {
+	case "fixed":
+		return "local disk"
+	case "removable":
+		return "removable medium"
+	case "network":
+		return "network share"
+	case "cloud_sync":
+		return "cloud folder"
+	case "fuse_remote":
+		return "remote file system"
+	case "image":
+		return "disk image"
+	case "ram":
+		return "memory"
+	case "git_remote":
+		return "git repository"
+	case "unknown", "":
+		return "unknown place"
+	}
+	return short(class)
 }
 
 func severityName(n int) string {

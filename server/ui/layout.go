@@ -50,6 +50,7 @@ type layout struct {
 	Stamp   string
 	Now     time.Time // the server's, which countdowns follow
 	Query   string    // of the address, for links back to this view
+	Here    string    // path and query of the address
 	Data    any
 	paths   map[string]auth.Permission
 }
@@ -80,7 +81,7 @@ func (l layout) Menu() []entry {
 func (c *Console) render(v *visit, status int, page, title, nav string, data any) error {
 	l := layout{Title: title, Nav: nav, Who: v.who, Version: c.version, Stamp: c.stamp, Now: time.Now(), Data: data, paths: c.paths}
 	if v.r.URL != nil {
-		l.Query = v.r.URL.RawQuery
+		l.Query, l.Here = v.r.URL.RawQuery, v.r.URL.RequestURI()
 	}
 	if v.who != nil {
 		l.CSRF = v.who.Session.CSRF

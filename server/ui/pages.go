@@ -5,20 +5,10 @@ import (
 	"net/url"
 
 	"weightwarden/internal/api"
-	"weightwarden/server/auth"
 	"weightwarden/server/store"
 )
 
 const pageSize = 50
-
-func (c *Console) home(v *visit) error {
-	to := "/hits"
-	if !v.who.May(auth.HitsRead) {
-		to = "/models"
-	}
-	http.Redirect(v.w, v.r, to, http.StatusSeeOther)
-	return nil
-}
 
 type hitsPage struct {
 	Hits    []store.Hit

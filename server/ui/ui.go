@@ -95,7 +95,7 @@ func (c *Console) routes() []route {
 		{"GET", "/login", auth.Public, c.loginPage},
 		{"POST", "/login", auth.Public, c.login},
 		{"POST", "/logout", auth.Public, c.logout},
-		{"GET", "/{$}", auth.ModelsRead, c.home},
+		{"GET", "/{$}", auth.ModelsRead, c.overview},
 		{"GET", "/hits", auth.HitsRead, c.hits},
 		{"GET", "/hits/{id}", auth.HitsRead, c.hit},
 		{"GET", "/alerts", auth.HitsRead, c.alerts},

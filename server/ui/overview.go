@@ -1,0 +1,123 @@
+package ui
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"time"
+
+	"weightwarden/server/auth"
+	"weightwarden/server/store"
+)
+
+type overviewPage struct {
+	Hits   bool // the visitor may see hits and alerts
+	Fleet  bool // ... and agents
+	Counts [5]int
+	Late   [5]int
+	Tiles  []tile
+	LateN  int
+	Wait   []store.Alert
+	Trend  chart
+	Models []share
+	Places []share
+	Hosts  []share
+	Latest []store.Hit
+
+	Sight     store.Sight
+	SightBar  chart
+	SightRows []share
+	Spread    []share
+	Snapshot  store.Snapshot
+	Agents    store.FleetSummary
+}
+
+// tile is a large number that leads somewhere.
+type tile struct {
+	Class, Label, Link string
+	Count              int
+}
+
+func (c *Console) overview(v *visit) error {
+	p := overviewPage{Hits: v.who.May(auth.HitsRead), Fleet: v.who.May(auth.AgentsRead)}
+	ctx := v.r.Context()
+	if p.Hits {
+		if err := c.overviewAlerts(ctx, &p); err != nil {
+			return err
+		}
+	}
+	if p.Fleet {
+		if err := c.overviewFleet(ctx, &p); err != nil {
+			return err
+		}
+	}
+	if !p.Hits && !p.Fleet {
+		return c.back(v, "/models")
+	}
+	return c.render(v, http.StatusOK, "overview", "Overview", "overview", p)
+}
+
+func (c *Console) overviewAlerts(ctx context.Context, p *overviewPage) (err error) {
+	if p.Counts, err = c.store.AlertCounts(ctx); err != nil {
+		return err
+	}
+	if p.Late, err = c.store.Late(ctx, late(time.Now())); err != nil {
+		return err
+	}
+	for severity := 1; severity <= 4; severity++ {
+		name := severityName(severity)
+		p.Tiles = append(p.Tiles, tile{Class: "sev" + string(rune('0'+severity)), Label: name, Link: "/alerts?severity=" + name, Count: p.Counts[severity]})
+		p.LateN += p.Late[severity]
+	}
+	if p.Wait, err = c.store.Waiting(ctx, 7); err != nil {
+		return err
+	}
+	days, err := c.store.AlertTrend(ctx, time.Now().Add(-13*24*time.Hour))
+	if err != nil {
+		return err
+	}
+	p.Trend = trendChart(days)
+	for column, into := range map[string]*[]share{"model": &p.Models, "dest_class": &p.Places, "host": &p.Hosts} {
+		list, err := c.store.TopActive(ctx, column, 6)
+		if err != nil {
+			return err
+		}
+		key := map[string]string{"model": "model", "dest_class": "destination", "host": "host"}[column]
+		shares := bars(list, func(name string) string { return "/alerts?" + url.Values{key: {name}}.Encode() })
+		for i := range shares {
+			if column == "dest_class" {
+				shares[i].Label = placeName(shares[i].Label)
+			}
+		}
+		*into = shares
+	}
+	p.Latest, err = c.store.Hits(ctx, store.HitFilter{Limit: 8})
+	return err
+}
+
+func (c *Console) overviewFleet(ctx context.Context, p *overviewPage) (err error) {
+	if p.Snapshot, err = c.store.LatestSnapshot(ctx); err != nil {
+		return err
+	}
+	if p.Agents, err = c.store.Fleet(ctx); err != nil {
+		return err
+	}
+	if p.Sight, err = c.store.Sight(ctx, p.Snapshot.Epoch); err != nil {
+		return err
+	}
+	s := p.Sight
+	p.SightRows = []share{{"sees everything", "f-calm", s.Full, s.Agents, "/agents"}, {"silent", "f-bad", s.Silent, s.Agents, "/agents?show=silent"}, {"open gaps", "f-warn", s.Gaps, s.Agents, "/agents?show=gaps"},
+		{"faults", "f-unsure", s.Faults, s.Agents, "/agents?show=faults"}, {"older snapshot", "f-s4", s.Behind, s.Agents, "/agents?show=behind"}}
+	p.SightBar = stack(p.SightRows)
+	spread, err := c.store.SnapshotSpread(ctx)
+	for i, x := range spread {
+		class := "f-calm"
+		if x.Epoch < p.Snapshot.Epoch {
+			class = "f-warn"
+		}
+		if i < 6 {
+			p.Spread = append(p.Spread, share{Label: number(x.Epoch), Class: class, Count: x.Agents, Of: s.Agents})
+		}
+	}
+	return err
+}
