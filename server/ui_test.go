@@ -37,7 +37,7 @@ func (r *running) post(t *testing.T, c *http.Client, path string, form url.Value
 func TestPagesNeedASession(t *testing.T) {
 	r := start(t)
 	c := r.browse(t)
-	for _, page := range []string{"/", "/hits", "/hits/x", "/alerts", "/models", "/agents"} {
+	for _, page := range []string{"/", "/hits", "/hits/x", "/hits.csv", "/alerts", "/alerts/x", "/alerts.csv", "/navigator.json", "/models", "/agents"} {
 		resp, err := c.Get(r.url + page)
 		if err != nil {
 			t.Fatal(err)

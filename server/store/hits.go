@@ -154,6 +154,8 @@ type HitFilter struct {
 	Class   string // destination
 	Alert   string
 	Opinion string // "disagrees": any but none and OpinionAgrees
+	Content string // digest
+	File    string // path of any folder: its last part counts
 	Text    string // in path, process, host, user, model, or a content digest
 	Since   time.Time
 	Until   time.Time
@@ -183,6 +185,12 @@ func (f HitFilter) where() (string, []any) {
 		add("opinion NOT IN ('', 'agrees')")
 	default:
 		add("opinion = ?", f.Opinion)
+	}
+	if f.Content != "" {
+		add("content = ?", strings.ToLower(cut(f.Content, 128)))
+	}
+	if f.File != "" {
+		add("file_name = ?", fileName(f.File))
 	}
 	if f.Before != "" {
 		add("id < ?", f.Before)

@@ -3,12 +3,14 @@ package ui
 import (
 	"fmt"
 	"html/template"
+	"net/url"
 	"strings"
 	"time"
 	"unicode/utf8"
 
 	"weightwarden/internal/api"
 	"weightwarden/internal/cli"
+	"weightwarden/server/store"
 )
 
 func functions() template.FuncMap {
@@ -16,7 +18,9 @@ func functions() template.FuncMap {
 		"visible": visible, "short": short, "bytes": cli.Bytes, "percent": percent, "barWidth": barWidth, "stamp": stamp, "ago": ago,
 		"verdictClass": verdictClass, "severityName": severityName, "base": base, "lower": strings.ToLower, "args": args, "pvalue": pvalue, "number": number,
 		"placeName": placeName, "ackDue": ackDue, "ackTook": ackTook, "countdown": countdown, "countdownClass": countdownClass, "duration": duration,
-		"initial": func(s string) string { return s[:min(len(s), 8)] },
+		"resolution": resolution, "resolutions": resolutions, "opinion": opinion, "tail": tail,
+		"viewLink":   func(x store.View) string { return x.Page + "?" + x.Query },
+		"severities": func() []string { return []string{"critical", "high", "medium", "low"} }, "inc": func(n int) int { return n + 1 },
 		"rfc3339": func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
 	}
 }
@@ -127,6 +131,49 @@ func verdictClass(w api.Word) string {
 	}
 	return "calm"
 }
+
+// resolution says what a closed alert was.
+func resolution(word string) string {
+	switch word {
+	case "true_positive":
+		return "theft or leak"
+	case "false_positive":
+		return "false alarm"
+	case "authorised":
+		return "allowed"
+	case "test":
+		return "a test"
+	case "":
+		return "not said"
+	}
+	return short(word)
+}
+
+// opinion is the server's second opinion in words.
+func opinion(word string) string {
+	switch word {
+	case store.OpinionAgrees:
+		return "the registry has this content under the same name"
+	case store.OpinionOther:
+		return "the registry has this content under another name"
+	case store.OpinionMissed:
+		return "the agent saw no copy, the registry says that it is one"
+	case store.OpinionUnconfirmed:
+		return "the registry has no such content"
+	case store.OpinionUnregistered:
+		return "the registry has no such model any more"
+	}
+	return short(word)
+}
+
+// tail is the end of an id, which differs between ids of one moment.
+func tail(id string) string { return short(id[max(0, len(id)-8):]) }
+
+// urlText is a text as a value in an address.
+func urlText(s string) string { return url.QueryEscape(s) }
+
+// plain is a number for a program.
+func plain(n any) string { return fmt.Sprint(n) }
 
 // placeName is a class of destination in words.
 func placeName(class string) string {

@@ -48,7 +48,7 @@ func heatMap(tensors []api.TensorMatch) chart {
 	}
 	c.W, c.H = left+int(float64(layers)*cell)+8, top+len(rows)*(size+gap)+4
 	for l := 0; l < layers; l++ {
-		if l%max(1, int(28/cell)) == 0 {
+		if l%max(1, int(36/cell)) == 0 {
 			c.Labels = append(c.Labels, label{left + (float64(l)+.5)*cell, 12, strconv.Itoa(l), "middle"})
 		}
 	}

@@ -21,6 +21,8 @@ type hitsPage struct {
 	Capped  bool
 	Words   []api.Word
 	Classes []string
+	Views   viewBar
+	CSV     string
 }
 
 // countCap bounds how far the number of hits is counted for a page.
@@ -28,8 +30,8 @@ const countCap = 10000
 
 func (c *Console) hits(v *visit) error {
 	q := v.r.URL.Query()
-	f := store.HitFilter{Limit: pageSize + 1, Before: q.Get("after"), Verdict: q.Get("verdict"), Model: q.Get("model"), Host: q.Get("host"), User: q.Get("user"),
-		Agent: q.Get("agent"), Class: q.Get("destination"), Alert: q.Get("alert"), Text: q.Get("q")}
+	f := hitFilter(v.r)
+	f.Limit = pageSize + 1
 	hits, err := c.store.Hits(v.r.Context(), f)
 	if err != nil {
 		return err
@@ -49,6 +51,10 @@ func (c *Console) hits(v *visit) error {
 		return err
 	}
 	p.Capped = p.Total == countCap
+	if p.Views, err = c.views(v, "/hits"); err != nil {
+		return err
+	}
+	p.CSV = csvLink(v.r)
 	return c.render(v, http.StatusOK, "hits", "Hits", "hits", p)
 }
 
@@ -63,67 +69,6 @@ func hitWords() []api.Word {
 
 func classes() []string {
 	return []string{"fixed", "removable", "network", "cloud_sync", "fuse_remote", "container", "image", "ram", "archive", "git_remote", "download", "unknown"}
-}
-
-type hitPage struct {
-	store.Hit
-	Chain []api.Process // the process and its ancestors, eldest first
-	Alert *store.Alert
-	Model *api.Model
-}
-
-func (c *Console) hit(v *visit) error {
-	ctx := v.r.Context()
-	h, err := c.store.Hit(ctx, v.r.PathValue("id"))
-	if err != nil {
-		return err
-	}
-	p := hitPage{Hit: h}
-	if h.Body.Process != nil {
-		for i := len(h.Body.Process.Ancestors) - 1; i >= 0; i-- {
-			p.Chain = append(p.Chain, h.Body.Process.Ancestors[i])
-		}
-		p.Chain = append(p.Chain, *h.Body.Process)
-	}
-	if h.AlertID != "" {
-		if a, err := c.store.Alert(ctx, h.AlertID); err == nil {
-			p.Alert = &a
-		}
-	}
-	if m, err := c.store.Model(ctx, h.Model); err == nil {
-		p.Model = &m
-	}
-	return c.render(v, http.StatusOK, "hit", string(h.Verdict)+" "+h.Model, "hits", p)
-}
-
-type alertsPage struct {
-	Alerts []store.Alert
-	Counts [5]int
-	State  string
-	Next   string
-}
-
-func (c *Console) alerts(v *visit) error {
-	q := v.r.URL.Query()
-	state := q.Get("state")
-	if state == "" {
-		state = "active"
-	}
-	if state == "all" {
-		state = ""
-	}
-	list, err := c.store.Alerts(v.r.Context(), store.AlertFilter{Limit: pageSize + 1, Before: q.Get("after"), State: state, Text: q.Get("q")})
-	if err != nil {
-		return err
-	}
-	p := alertsPage{Alerts: list, State: state}
-	if len(list) > pageSize {
-		p.Alerts, p.Next = list[:pageSize], nextQuery(q, list[pageSize-1].ID)
-	}
-	if p.Counts, err = c.store.AlertCounts(v.r.Context()); err != nil {
-		return err
-	}
-	return c.render(v, http.StatusOK, "alerts", "Alerts", "alerts", p)
 }
 
 type modelsPage struct {

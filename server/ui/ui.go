@@ -98,7 +98,15 @@ func (c *Console) routes() []route {
 		{"GET", "/{$}", auth.ModelsRead, c.overview},
 		{"GET", "/hits", auth.HitsRead, c.hits},
 		{"GET", "/hits/{id}", auth.HitsRead, c.hit},
+		{"GET", "/hits.csv", auth.HitsRead, c.hitsCSV},
 		{"GET", "/alerts", auth.HitsRead, c.alerts},
+		{"GET", "/alerts.csv", auth.HitsRead, c.alertsCSV},
+		{"GET", "/alerts/{id}", auth.HitsRead, c.alert},
+		{"POST", "/alerts/bulk", auth.AlertsWrite, c.changeAlerts},
+		{"POST", "/alerts/{id}", auth.AlertsWrite, c.changeAlerts},
+		{"GET", "/navigator.json", auth.HitsRead, c.navigator},
+		{"POST", "/views", auth.ModelsRead, c.saveView},
+		{"POST", "/views/{id}/delete", auth.ModelsRead, c.deleteView},
 		{"GET", "/models", auth.ModelsRead, c.models},
 		{"GET", "/agents", auth.AgentsRead, c.agents},
 	}
@@ -145,8 +153,14 @@ func (c *Console) wrap(rt route) http.Handler {
 var (
 	errLogin     = errors.New("not logged in")
 	errForbidden = errors.New("your roles do not allow this")
+	errTooLong   = errors.New("the table ends here: a download has at most 100 000 lines")
 	errCSRF      = errors.New("this form was not sent from the console's own page, or your session ended meanwhile")
 )
+
+// inputError is a form or address that cannot be followed, in words for the visitor.
+type inputError string
+
+func (e inputError) Error() string { return string(e) }
 
 func (c *Console) serve(rt route, v *visit) error {
 	if err := c.identify(v); err != nil {
@@ -192,6 +206,7 @@ type failure struct {
 
 func (c *Console) fail(v *visit, err error) {
 	status, f := http.StatusInternalServerError, failure{"Something failed", "The server's log has the reason."}
+	var input inputError
 	switch {
 	case errors.Is(err, errLogin) && v.r.Header.Get("HX-Request") != "":
 		v.w.Header().Set("HX-Refresh", "true") // the whole page leads to the login
@@ -202,6 +217,10 @@ func (c *Console) fail(v *visit, err error) {
 		return
 	case errors.Is(err, errForbidden), errors.Is(err, errCSRF):
 		status, f = http.StatusForbidden, failure{"Not allowed", "Refused: " + err.Error() + "."}
+	case errors.Is(err, store.ErrConflict):
+		status, f = http.StatusConflict, failure{"Not done", visible(err.Error()) + "."}
+	case errors.As(err, &input):
+		status, f = http.StatusUnprocessableEntity, failure{"Not done", "Refused: " + visible(string(input)) + "."}
 	case errors.Is(err, store.ErrNotFound):
 		status, f = http.StatusNotFound, failure{"Not found", "There is nothing at this address."}
 	default:
