@@ -173,3 +173,78 @@ func TestTablesForSpreadsheets(t *testing.T) {
 		}
 	}
 }
+
+// Every page of the fortnight is there, whole and linked: the links of each page lead
+// to pages that answer.
+func TestEveryPageAndLinkOfTheDemoAnswers(t *testing.T) {
+	r := startIn(t, demo(t))
+	c, _ := r.signedIn(t, r.token)
+	link := regexp.MustCompile(`(?:href|action|hx-get)="(/[^"#]*)"`)
+	seen, todo, byPath := map[string]bool{}, []string{"/", "/search?q=ws-", "/search?q=" + strings.Repeat("x", 399), "/audit?before=60", "/agents?show=silent"}, map[string]int{}
+	for len(todo) > 0 {
+		at := todo[0]
+		todo = todo[1:]
+		// A few of each kind are enough: /hits/ID, not all of them.
+		kind := regexp.MustCompile(`[0-9a-f-]{36}|=[^&]*|/[0-9]+$`).ReplaceAllString(at, "")
+		if byPath[kind]++; seen[at] || byPath[kind] > 3 || strings.HasPrefix(at, "/static/") {
+			continue
+		}
+		seen[at] = true
+		status, mime, body := r.send(t, c, "", "GET", at, nil)
+		if status == http.StatusMethodNotAllowed || strings.HasSuffix(at, "/delete") || at == "/logout" {
+			continue // forms
+		}
+		if status != http.StatusOK {
+			if strings.HasPrefix(at, "/alerts/bulk") || strings.HasPrefix(at, "/audit/check") || strings.Contains(at, "/revoke") || strings.HasSuffix(at, "/end") || strings.HasSuffix(at, "/state") || strings.HasSuffix(at, "/rollback") || at == "/views" {
+				continue // forms, whose address reads as that of a page
+			}
+			t.Errorf("%s: %d", at, status)
+			continue
+		}
+		if !strings.HasPrefix(mime, "text/html") {
+			continue
+		}
+		text := string(body)
+		if strings.Contains(text, "ZgotmplZ") || strings.Contains(text, "&lt;nil&gt;") || strings.Contains(text, "%!") || !strings.HasSuffix(strings.TrimSpace(text), "</html>") {
+			t.Errorf("%s is not whole", at)
+		}
+		for _, m := range link.FindAllStringSubmatch(text, -1) {
+			todo = append(todo, strings.ReplaceAll(m[1], "&amp;", "&"))
+		}
+	}
+	for _, want := range []string{"/alerts", "/hits", "/models", "/inventory", "/agents", "/sweeps", "/policies", "/audit", "/settings", "/alerts.csv?", "/navigator.json"} {
+		found := false
+		for at := range seen {
+			found = found || strings.HasPrefix(at, want)
+		}
+		if !found {
+			t.Errorf("no link leads to %s", want)
+		}
+	}
+	if len(seen) < 60 {
+		t.Errorf("only %d pages seen", len(seen))
+	}
+}
+
+// Roles see what they may and nothing else.
+func TestPagesByRole(t *testing.T) {
+	r := startIn(t, demo(t))
+	for role, pages := range map[string]map[string]int{
+		"reader":    {"/": 200, "/alerts": 200, "/inventory": 200, "/agents": 200, "/audit": 403, "/settings": 403, "/search?q=aurora": 200},
+		"auditor":   {"/": 200, "/alerts": 403, "/audit": 200, "/inventory": 403, "/alerts.csv": 403, "/search?q=ws": 200, "/models/aurora-7b": 200},
+		"registrar": {"/models": 200, "/agents": 403, "/hits.csv": 403, "/": 303, "/navigator.json": 403},
+		"analyst":   {"/": 200, "/alerts": 200, "/settings": 403, "/policies": 200},
+	} {
+		token := must[api.TokenAnswer](t, r, "POST", "/v1/tokens", api.TokenRequest{Name: role, Roles: []string{role}})
+		c, _ := r.signedIn(t, token.Token)
+		for page, want := range pages {
+			status, _, body := r.send(t, c, "", "GET", page, nil)
+			if status != want {
+				t.Errorf("%s on %s: %d, want %d", role, page, status, want)
+			}
+			if role == "auditor" && strings.Contains(string(body), "y.mori") {
+				t.Errorf("%s shows hits to an auditor", page)
+			}
+		}
+	}
+}

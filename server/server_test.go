@@ -37,7 +37,12 @@ type running struct {
 
 func start(t *testing.T) *running {
 	t.Helper()
-	dir := t.TempDir()
+	return startIn(t, t.TempDir())
+}
+
+// startIn starts a server on a data folder that may have been filled.
+func startIn(t *testing.T, dir string) *running {
+	t.Helper()
 	s, err := New(t.Context(), Config{DataDir: dir, Version: "test", Log: slog.New(slog.NewTextHandler(t.Output(), nil)), Notice: io.Discard})
 	if err != nil {
 		t.Fatal(err)

@@ -25,6 +25,9 @@ func (w *world) play() error {
 	events = append(events, w.servingEvents()...)
 	slices.SortStableFunc(events, func(a, b event) int { return a.at.Compare(b.at) })
 	for _, e := range events {
+		if e.at.After(w.now) {
+			break
+		}
 		w.Clock.forward(e.at)
 		if err := e.run(); err != nil {
 			return fmt.Errorf("%s: %w", e.at.Format(time.RFC3339), err)
@@ -176,7 +179,7 @@ func (w *world) handling(n int, start time.Time, alert func() string) []event {
 	change := func(after time.Duration, c store.AlertChange) event {
 		at := start.Add(after)
 		return event{at, func() error {
-			if alert() == "" || at.After(w.now) {
+			if alert() == "" {
 				return nil
 			}
 			return w.Store.ChangeAlert(w.ctx, w.people[who], alert(), c)

@@ -149,13 +149,16 @@ type Copy struct {
 
 // Copies lists known copies of a model (all for ""), newest first.
 func (s *Store) Copies(ctx context.Context, model string, limit int) ([]Copy, error) {
-	rows, err := s.query(ctx, `SELECT agent, path, host, model, version, verdict, dest_class, size, user_name, first_seen, last_seen, last_hit, authorised
-		FROM copy WHERE ? = '' OR model = ? ORDER BY last_seen DESC LIMIT ?`, model, model, limit)
-	return collect(rows, err, func(r *sql.Rows) (Copy, error) {
-		var c Copy
-		var first, last int64
-		err := r.Scan(&c.Agent, &c.Path, &c.Host, &c.Model, &c.Version, &c.Verdict, &c.DestClass, &c.Size, &c.User, &first, &last, &c.LastHit, &c.Authorised)
-		c.FirstSeen, c.LastSeen = fromMicros(first), fromMicros(last)
-		return c, err
-	})
+	rows, err := s.query(ctx, "SELECT "+copyColumns+" FROM copy WHERE ? = '' OR model = ? ORDER BY last_seen DESC LIMIT ?", model, model, limit)
+	return collect(rows, err, scanCopy)
+}
+
+const copyColumns = "agent, path, host, model, version, verdict, dest_class, size, user_name, first_seen, last_seen, last_hit, authorised"
+
+func scanCopy(r *sql.Rows) (Copy, error) {
+	var c Copy
+	var first, last int64
+	err := r.Scan(&c.Agent, &c.Path, &c.Host, &c.Model, &c.Version, &c.Verdict, &c.DestClass, &c.Size, &c.User, &first, &last, &c.LastHit, &c.Authorised)
+	c.FirstSeen, c.LastSeen = fromMicros(first), fromMicros(last)
+	return c, err
 }

@@ -19,7 +19,9 @@ func functions() template.FuncMap {
 		"verdictClass": verdictClass, "severityName": severityName, "base": base, "lower": strings.ToLower, "args": args, "pvalue": pvalue, "number": number,
 		"placeName": placeName, "ackDue": ackDue, "ackTook": ackTook, "countdown": countdown, "countdownClass": countdownClass, "duration": duration,
 		"resolution": resolution, "resolutions": resolutions, "opinion": opinion, "tail": tail,
-		"viewLink":   func(x store.View) string { return x.Page + "?" + x.Query },
+		"viewLink": func(x store.View) string { return x.Page + "?" + x.Query },
+		"newest":   newestVersion, "count": countWord, "count0": countOrDash, "any": anyWord, "permit": permitState, "standing": standing, "day": day, "cutTo": cutTo,
+		"rules": ruleText, "ratio": ratio, "days": days, "tokenState": tokenState,
 		"severities": func() []string { return []string{"critical", "high", "medium", "low"} }, "inc": func(n int) int { return n + 1 },
 		"rfc3339": func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
 	}
