@@ -54,6 +54,16 @@ demo: build ## the main job on this machine: steal a model in many ways, see eac
 	@$(GO) build -buildvcs=false -o bin/demo ./demo
 	@bin/demo
 
+.PHONY: demo-data
+demo-data: build ## the console over a made-up fortnight on this machine, until Ctrl-C
+	@d=.demo/console; mkdir -p .demo; test -e $$d/server.db || bin/fpserver demo-data --data $$d >/dev/null; \
+	bin/fpserver demo-data --data $$d --keep-alive >/dev/null & a=$$!; trap "kill $$a 2>/dev/null" EXIT INT TERM; \
+	echo "sign in with the token in $$d/admin-token:"; cat $$d/admin-token; bin/fpserver serve --data $$d
+
+.PHONY: e2e
+e2e: build ## the console in headless Chromium: the main story, accessibility, screenshots (installs what it needs where it may)
+	@e2e/run.sh
+
 .PHONY: vet
 vet: ## go vet and gofmt, as CI runs them
 	$(GO) vet ./...
