@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"weightwarden/internal/api"
@@ -18,7 +19,7 @@ func functions() template.FuncMap {
 		"visible": visible, "short": short, "bytes": cli.Bytes, "percent": percent, "barWidth": barWidth, "stamp": stamp, "ago": ago,
 		"verdictClass": verdictClass, "severityName": severityName, "base": base, "lower": strings.ToLower, "args": args, "pvalue": pvalue, "number": number,
 		"placeName": placeName, "ackDue": ackDue, "ackTook": ackTook, "countdown": countdown, "countdownClass": countdownClass, "duration": duration,
-		"resolution": resolution, "resolutions": resolutions, "opinion": opinion, "tail": tail,
+		"typed": typed, "gravity": gravity, "resolution": resolution, "resolutions": resolutions, "opinion": opinion, "tail": tail,
 		"viewLink": func(x store.View) string { return x.Page + "?" + x.Query },
 		"newest":   newestVersion, "count": countWord, "count0": countOrDash, "any": anyWord, "permit": permitState, "standing": standing, "day": day, "cutTo": cutTo,
 		"rules": ruleText, "ratio": ratio, "days": days, "tokenState": tokenState,
@@ -132,6 +133,25 @@ func verdictClass(w api.Word) string {
 		return "unsure"
 	}
 	return "calm"
+}
+
+// typed is a text for a field that people type in: without what nobody types.
+func typed(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) || unicode.Is(unicode.Cf, r) {
+			return -1
+		}
+		return r
+	}, text[:min(len(text), longest)])
+}
+
+// gravity is the class of a chip for how grave a finding or fault is.
+func gravity(word string) string {
+	switch word {
+	case "danger", "error", "warning", "unread":
+		return word
+	}
+	return ""
 }
 
 // resolution says what a closed alert was.
