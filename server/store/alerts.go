@@ -121,7 +121,9 @@ func (f AlertFilter) where() (string, []any) {
 	switch f.State {
 	case "":
 	case "active":
-		add("state <> 'closed'") // as the partial indexes have it
+		add("state <> 'closed'") // literals, as the partial indexes have them
+	case AlertOpen:
+		add("state = 'open'")
 	default:
 		add("state = ?", f.State)
 	}

@@ -61,11 +61,13 @@ func (s *Store) counts(ctx context.Context, q string, args ...any) ([]NameCount,
 	})
 }
 
-// Late counts open alerts of each severity that began before a time of their own.
-func (s *Store) Late(ctx context.Context, before [5]time.Time) ([5]int, error) {
+// Late counts open alerts of each severity that began before a time of their own, of
+// each at most limit.
+func (s *Store) Late(ctx context.Context, before [5]time.Time, limit int) ([5]int, error) {
 	var out [5]int
 	for severity := 1; severity <= 4; severity++ {
-		err := s.queryRow(ctx, "SELECT COUNT(*) FROM alert WHERE state = 'open' AND severity = ? AND first_seen < ?", severity, micros(before[severity])).Scan(&out[severity])
+		err := s.queryRow(ctx, `SELECT COUNT(*) FROM (SELECT 1 FROM alert WHERE state = 'open' AND severity = ? AND first_seen < ? LIMIT ?) AS some`,
+			severity, micros(before[severity]), limit).Scan(&out[severity])
 		if err != nil {
 			return out, err
 		}

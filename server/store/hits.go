@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"path"
 	"strings"
@@ -145,6 +146,7 @@ func (t *Tx) putCopy(ctx context.Context, agent, hit string, h *api.Hit, auth st
 // HitFilter selects hits; empty fields select all.
 type HitFilter struct {
 	Before  string // id: the page after that hit
+	From    string // id: that hit and newer ones
 	Limit   int
 	Verdict string
 	Model   string
@@ -195,6 +197,9 @@ func (f HitFilter) where() (string, []any) {
 	if f.Before != "" {
 		add("id < ?", f.Before)
 	}
+	if f.From != "" {
+		add("id >= ?", f.From)
+	}
 	if !f.Since.IsZero() {
 		add("observed >= ?", micros(f.Since))
 	}
@@ -235,6 +240,21 @@ func (s *Store) Hit(ctx context.Context, id string) (Hit, error) {
 		return Hit{}, fmt.Errorf("hit %.100q: %w", id, err)
 	}
 	return h, nil
+}
+
+// HitBack returns the id of the n-th hit before another one ("" for the newest), or ""
+// where there are fewer: how far a look for text within goes at once.
+func (s *Store) HitBack(ctx context.Context, before string, n int) (string, error) {
+	var id string
+	where, args := "1=1", []any{}
+	if before != "" {
+		where, args = "id < ?", []any{before}
+	}
+	err := s.queryRow(ctx, "SELECT id FROM hit WHERE "+where+" ORDER BY id DESC LIMIT 1 OFFSET ?", append(args, n-1)...).Scan(&id)
+	if errors.Is(err, sql.ErrNoRows) {
+		return "", nil
+	}
+	return id, err
 }
 
 // CountHits returns how many hits a filter selects, counting at most limit.

@@ -90,9 +90,10 @@ func (c *Console) alerts(v *visit) error {
 	if p.Counts, err = c.store.AlertCounts(ctx); err != nil {
 		return err
 	}
-	f.Before = ""
-	if p.Total, err = c.store.CountAlerts(ctx, f, countCap); err != nil {
-		return err
+	if f.Before = ""; f.Text == "" { // a look for text within goes over every alert: once is enough
+		if p.Total, err = c.store.CountAlerts(ctx, f, countCap); err != nil {
+			return err
+		}
 	}
 	p.Capped = p.Total == countCap
 	if p.Views, err = c.views(v, "/alerts"); err != nil {

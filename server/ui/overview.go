@@ -2,8 +2,11 @@ package ui
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
+	"sync"
 	"time"
 
 	"weightwarden/server/auth"
@@ -11,18 +14,19 @@ import (
 )
 
 type overviewPage struct {
-	Hits   bool // the visitor may see hits and alerts
-	Fleet  bool // ... and agents
-	Counts [5]int
-	Late   [5]int
-	Tiles  []tile
-	LateN  int
-	Wait   []store.Alert
-	Trend  chart
-	Models []share
-	Places []share
-	Hosts  []share
-	Latest []store.Hit
+	Hits     bool // the visitor may see hits and alerts
+	Fleet    bool // ... and agents
+	Counts   [5]int
+	Late     [5]int
+	Tiles    []tile
+	LateN    int
+	LateMore bool // more than were counted
+	Wait     []store.Alert
+	Trend    chart
+	Models   []share
+	Places   []share
+	Hosts    []share
+	Latest   []store.Hit
 
 	Sight     store.Sight
 	SightBar  chart
@@ -57,42 +61,48 @@ func (c *Console) overview(v *visit) error {
 	return c.render(v, http.StatusOK, "overview", "Overview", "overview", p)
 }
 
-func (c *Console) overviewAlerts(ctx context.Context, p *overviewPage) (err error) {
-	if p.Counts, err = c.store.AlertCounts(ctx); err != nil {
-		return err
+// overviewAlerts reads everything at once: the counts go over every active alert.
+func (c *Console) overviewAlerts(ctx context.Context, p *overviewPage) error {
+	top := func(column, key string, into *[]share) func() error {
+		return func() error {
+			list, err := c.store.TopActive(ctx, column, 6)
+			*into = bars(list, func(name string) string { return "/alerts?" + url.Values{key: {name}}.Encode() })
+			return err
+		}
 	}
-	if p.Late, err = c.store.Late(ctx, late(time.Now())); err != nil {
-		return err
+	err := together(
+		func() (err error) { p.Counts, err = c.store.AlertCounts(ctx); return err },
+		func() (err error) { p.Late, err = c.store.Late(ctx, late(time.Now()), countCap); return err },
+		func() (err error) { p.Wait, err = c.store.Waiting(ctx, 7); return err },
+		func() error {
+			days, err := c.store.AlertTrend(ctx, time.Now().Add(-13*24*time.Hour))
+			p.Trend = trendChart(days)
+			return err
+		},
+		top("model", "model", &p.Models), top("dest_class", "destination", &p.Places), top("host", "host", &p.Hosts),
+		func() (err error) { p.Latest, err = c.store.Hits(ctx, store.HitFilter{Limit: 8}); return err },
+	)
+	for i := range p.Places {
+		p.Places[i].Label = placeName(p.Places[i].Label)
 	}
 	for severity := 1; severity <= 4; severity++ {
 		name := severityName(severity)
-		p.Tiles = append(p.Tiles, tile{Class: "sev" + string(rune('0'+severity)), Label: name, Link: "/alerts?severity=" + name, Count: p.Counts[severity]})
+		p.Tiles = append(p.Tiles, tile{Class: fmt.Sprint("sev", severity), Label: name, Link: "/alerts?severity=" + name, Count: p.Counts[severity]})
 		p.LateN += p.Late[severity]
+		p.LateMore = p.LateMore || p.Late[severity] == countCap
 	}
-	if p.Wait, err = c.store.Waiting(ctx, 7); err != nil {
-		return err
-	}
-	days, err := c.store.AlertTrend(ctx, time.Now().Add(-13*24*time.Hour))
-	if err != nil {
-		return err
-	}
-	p.Trend = trendChart(days)
-	for column, into := range map[string]*[]share{"model": &p.Models, "dest_class": &p.Places, "host": &p.Hosts} {
-		list, err := c.store.TopActive(ctx, column, 6)
-		if err != nil {
-			return err
-		}
-		key := map[string]string{"model": "model", "dest_class": "destination", "host": "host"}[column]
-		shares := bars(list, func(name string) string { return "/alerts?" + url.Values{key: {name}}.Encode() })
-		for i := range shares {
-			if column == "dest_class" {
-				shares[i].Label = placeName(shares[i].Label)
-			}
-		}
-		*into = shares
-	}
-	p.Latest, err = c.store.Hits(ctx, store.HitFilter{Limit: 8})
 	return err
+}
+
+// together runs functions at once and returns what failed.
+func together(list ...func() error) error {
+	var wg sync.WaitGroup
+	errs := make([]error, len(list))
+	for i, f := range list {
+		wg.Go(func() { errs[i] = f() })
+	}
+	wg.Wait()
+	return errors.Join(errs...)
 }
 
 func (c *Console) overviewFleet(ctx context.Context, p *overviewPage) (err error) {
