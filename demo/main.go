@@ -87,6 +87,7 @@ func (d *demo) run(ctx context.Context) error {
 	if err := d.steal(deadline); err != nil {
 		return err
 	}
+	say("to look around in the console over a made-up fortnight: make demo-data")
 	if cli.IsTerminal(os.Stdout) {
 		say("the console: %s", d.url)
 		say("log in with the token in %s (the certificate is signed by %s)", d.token, d.ca())

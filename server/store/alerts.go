@@ -197,7 +197,7 @@ func (a *Alert) Facts() techniques.Facts {
 func (s *Store) CountAlerts(ctx context.Context, f AlertFilter, limit int) (int, error) {
 	where, args := f.where()
 	var n int
-	err := s.queryRow(ctx, "SELECT COUNT(*) FROM (SELECT 1 FROM alert WHERE "+where+" LIMIT ?) AS some", append(args, limit)...).Scan(&n)
+	err := s.queryRow(ctx, "SELECT COUNT(*) FROM (SELECT 1 FROM alert WHERE "+where+" LIMIT ?) AS part", append(args, limit)...).Scan(&n)
 	return n, err
 }
 

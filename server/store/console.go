@@ -66,7 +66,7 @@ func (s *Store) counts(ctx context.Context, q string, args ...any) ([]NameCount,
 func (s *Store) Late(ctx context.Context, before [5]time.Time, limit int) ([5]int, error) {
 	var out [5]int
 	for severity := 1; severity <= 4; severity++ {
-		err := s.queryRow(ctx, `SELECT COUNT(*) FROM (SELECT 1 FROM alert WHERE state = 'open' AND severity = ? AND first_seen < ? LIMIT ?) AS some`,
+		err := s.queryRow(ctx, `SELECT COUNT(*) FROM (SELECT 1 FROM alert WHERE state = 'open' AND severity = ? AND first_seen < ? LIMIT ?) AS part`,
 			severity, micros(before[severity]), limit).Scan(&out[severity])
 		if err != nil {
 			return out, err

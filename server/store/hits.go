@@ -261,6 +261,6 @@ func (s *Store) HitBack(ctx context.Context, before string, n int) (string, erro
 func (s *Store) CountHits(ctx context.Context, f HitFilter, limit int) (int, error) {
 	where, args := f.where()
 	var n int
-	err := s.queryRow(ctx, "SELECT COUNT(*) FROM (SELECT 1 FROM hit WHERE "+where+" LIMIT ?) AS some", append(args, limit)...).Scan(&n)
+	err := s.queryRow(ctx, "SELECT COUNT(*) FROM (SELECT 1 FROM hit WHERE "+where+" LIMIT ?) AS part", append(args, limit)...).Scan(&n)
 	return n, err
 }

@@ -43,6 +43,7 @@ func TestStore(t *testing.T) {
 		{Name: "LongText", Run: testLongText},
 		{Name: "Fleet", Run: testFleet},
 		{Name: "Sweeps", Run: testSweeps},
+		{Name: "Console", Run: testConsole},
 		{Name: "AuthorisedCopiesMakeNoAlert", Run: testAuthorisedCopiesMakeNoAlert},
 		{Name: "AuditTreeCoversEveryChange", Run: testAuditTreeCoversEveryChange},
 		{Name: "FailedJobsDoNotHarmOthers", Run: testFailedJobsDoNotHarmOthers},
