@@ -104,13 +104,9 @@ func (s *Sender) Once(ctx context.Context) (int, error) {
 func (s *Sender) deliver(ctx context.Context, d store.Delivery) error {
 	ctx, cancel := context.WithTimeout(ctx, oneTry)
 	defer cancel()
-	alert, err := s.Store.Alert(ctx, d.Alert)
+	e, err := s.event(ctx, d)
 	if err != nil {
 		return err
-	}
-	e := &Event{Name: d.Event, Alert: alert, Time: d.Created}
-	if h, err := s.Store.Hit(ctx, alert.LastHit); err == nil {
-		e.Hit = h.Body
 	}
 	body, mediaType, err := Render(d.Target.Format, e)
 	if err != nil {
@@ -120,6 +116,23 @@ func (s *Sender) deliver(ctx context.Context, d store.Delivery) error {
 		return s.syslog(ctx, d, e, body)
 	}
 	return s.webhook(ctx, d, body, mediaType)
+}
+
+func (s *Sender) event(ctx context.Context, d store.Delivery) (*Event, error) {
+	e := &Event{Name: d.Event, Notice: d.Notice, Time: d.Created}
+	if d.Notice != nil {
+		e.Alert.Severity = d.Notice.Severity // what syslog takes its level from
+		return e, nil
+	}
+	alert, err := s.Store.Alert(ctx, d.Alert)
+	if err != nil {
+		return nil, err
+	}
+	e.Alert = alert
+	if h, err := s.Store.Hit(ctx, alert.LastHit); err == nil {
+		e.Hit = h.Body
+	}
+	return e, nil
 }
 
 // webhook signs as Standard Webhooks says: HMAC-SHA256 over "id.timestamp.body".

@@ -145,6 +145,9 @@ type Copy struct {
 	LastSeen   time.Time
 	LastHit    string
 	Authorised string // id of an authorisation in force when it was last seen
+	Gone       time.Time
+	GoneBy     string
+	GoneProof  string // what shows that it was removed
 }
 
 // Copies lists known copies of a model (all for ""), newest first.
@@ -153,12 +156,13 @@ func (s *Store) Copies(ctx context.Context, model string, limit int) ([]Copy, er
 	return collect(rows, err, scanCopy)
 }
 
-const copyColumns = "agent, path, host, model, version, verdict, dest_class, size, user_name, first_seen, last_seen, last_hit, authorised"
+const copyColumns = "agent, path, host, model, version, verdict, dest_class, size, user_name, first_seen, last_seen, last_hit, authorised, gone, gone_by, gone_proof"
 
 func scanCopy(r *sql.Rows) (Copy, error) {
 	var c Copy
-	var first, last int64
-	err := r.Scan(&c.Agent, &c.Path, &c.Host, &c.Model, &c.Version, &c.Verdict, &c.DestClass, &c.Size, &c.User, &first, &last, &c.LastHit, &c.Authorised)
-	c.FirstSeen, c.LastSeen = fromMicros(first), fromMicros(last)
+	var first, last, gone int64
+	err := r.Scan(&c.Agent, &c.Path, &c.Host, &c.Model, &c.Version, &c.Verdict, &c.DestClass, &c.Size, &c.User, &first, &last, &c.LastHit, &c.Authorised,
+		&gone, &c.GoneBy, &c.GoneProof)
+	c.FirstSeen, c.LastSeen, c.Gone = fromMicros(first), fromMicros(last), fromMicros(gone)
 	return c, err
 }

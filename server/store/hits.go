@@ -138,7 +138,7 @@ func (t *Tx) putCopy(ctx context.Context, agent, hit string, h *api.Hit, auth st
 	_, err := t.exec(ctx, `INSERT INTO copy (agent, path_key, path, host, model, version, verdict, dest_class, size, user_name, first_seen, last_seen, last_hit, authorised)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (agent, path_key) DO UPDATE SET host = excluded.host, model = excluded.model,
 		version = excluded.version, verdict = excluded.verdict, dest_class = excluded.dest_class, size = excluded.size, user_name = excluded.user_name,
-		last_seen = excluded.last_seen, last_hit = excluded.last_hit, authorised = excluded.authorised`, agent, textKey(v.Path), v.Path, h.Host.Name, v.Model, v.ModelVersion,
+		last_seen = excluded.last_seen, last_hit = excluded.last_hit, authorised = excluded.authorised, gone = 0`, agent, textKey(v.Path), v.Path, h.Host.Name, v.Model, v.ModelVersion,
 		string(v.Verdict), h.Destination.Class, v.Size, h.User.Name, now, now, hit, auth)
 	return err
 }

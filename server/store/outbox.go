@@ -3,7 +3,9 @@ package store
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -20,6 +22,7 @@ type Target struct {
 	Failures     int // in a row
 	PausedUntil  time.Time
 	LastError    string
+	Recipients   []string // whom it reaches ("CISO", "Legal"): it gets what is for them and nothing else
 }
 
 // Events that targets are told of.
@@ -34,6 +37,7 @@ type Delivery struct {
 	Target    Target
 	Event     string
 	Alert     string
+	Notice    *Notice // of a case; nil for an alert
 	Created   time.Time
 	Attempts  int
 	Delivered time.Time
@@ -44,12 +48,12 @@ type Delivery struct {
 func (s *Store) AddTarget(ctx context.Context, by Actor, t Target) (Target, error) {
 	t.ID, t.Created = NewID(), s.now().UTC()
 	err := s.Write(ctx, func(ctx context.Context, tx *Tx) error {
-		_, err := tx.exec(ctx, "INSERT INTO target (id, name, kind, url, format, secret, allow_private, created) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-			t.ID, t.Name, t.Kind, t.URL, t.Format, t.Secret, boolInt(t.AllowPrivate), micros(t.Created))
+		_, err := tx.exec(ctx, "INSERT INTO target (id, name, kind, url, format, secret, allow_private, created, recipients) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+			t.ID, t.Name, t.Kind, t.URL, t.Format, t.Secret, boolInt(t.AllowPrivate), micros(t.Created), strings.Join(t.Recipients, ","))
 		if err != nil {
 			return err
 		}
-		return tx.Audit(ctx, by, "target.add", t.ID, map[string]any{"name": t.Name, "kind": t.Kind, "url": t.URL, "format": t.Format, "allow_private": t.AllowPrivate})
+		return tx.Audit(ctx, by, "target.add", t.ID, map[string]any{"name": t.Name, "kind": t.Kind, "url": t.URL, "format": t.Format, "allow_private": t.AllowPrivate, "recipients": t.Recipients})
 	})
 	return t, err
 }
@@ -71,12 +75,16 @@ func (s *Store) DeleteTarget(ctx context.Context, by Actor, id string) error {
 	})
 }
 
-const targetColumns = "t.id, t.name, t.kind, t.url, t.format, t.secret, t.allow_private, t.created, t.failures, t.paused_until, t.last_error"
+const targetColumns = "t.id, t.name, t.kind, t.url, t.format, t.secret, t.allow_private, t.created, t.failures, t.paused_until, t.last_error, t.recipients"
 
 func scanTarget(row interface{ Scan(...any) error }, more ...any) (Target, error) {
 	var t Target
 	var private, created, paused int64
-	err := row.Scan(append([]any{&t.ID, &t.Name, &t.Kind, &t.URL, &t.Format, &t.Secret, &private, &created, &t.Failures, &paused, &t.LastError}, more...)...)
+	var recipients string
+	err := row.Scan(append([]any{&t.ID, &t.Name, &t.Kind, &t.URL, &t.Format, &t.Secret, &private, &created, &t.Failures, &paused, &t.LastError, &recipients}, more...)...)
+	if recipients != "" {
+		t.Recipients = strings.Split(recipients, ",")
+	}
 	t.AllowPrivate, t.Created, t.PausedUntil = private != 0, fromMicros(created), fromMicros(paused)
 	return t, err
 }
@@ -94,9 +102,22 @@ func (s *Store) Targets(ctx context.Context) ([]Target, map[string]int, error) {
 	return list, waiting, err
 }
 
-// enqueue tells every target of an alert, in the transaction of its cause.
+// enqueue tells every target of an alert, in the transaction of its cause, but for
+// those that only reach named people. An alert on the subject of a restricted case
+// is told to no queue that his team may read: the case's timeline has it.
 func (t *Tx) enqueue(ctx context.Context, event, alert string) error {
-	rows, err := t.query(ctx, "SELECT id FROM target")
+	var user string
+	if err := t.queryRow(ctx, "SELECT user_name FROM alert WHERE id = ?", alert).Scan(&user); err != nil {
+		return notFound(err, "alert", alert)
+	}
+	quiet, err := t.quietCase(ctx, user)
+	if err != nil {
+		return err
+	}
+	if quiet != "" {
+		return t.tellQuietly(ctx, quiet, alert)
+	}
+	rows, err := t.query(ctx, "SELECT id FROM target WHERE recipients = ''")
 	ids, err := collect(rows, err, func(r *sql.Rows) (string, error) {
 		var id string
 		err := r.Scan(&id)
@@ -120,7 +141,7 @@ func (s *Store) ClaimDeliveries(ctx context.Context, limit int, lease time.Durat
 	var out []Delivery
 	err := s.Write(ctx, func(ctx context.Context, tx *Tx) error {
 		now := s.now()
-		q := "SELECT " + targetColumns + `, o.id, o.event, o.alert, o.created, o.attempts FROM outbox o JOIN target t ON t.id = o.target
+		q := "SELECT " + targetColumns + `, o.id, o.event, o.alert, o.created, o.attempts, o.notice FROM outbox o JOIN target t ON t.id = o.target
 			WHERE o.delivered = 0 AND o.due <= ? AND t.paused_until <= ? ORDER BY o.due LIMIT ?`
 		if s.postgres {
 			q += " FOR UPDATE OF o SKIP LOCKED"
@@ -130,8 +151,12 @@ func (s *Store) ClaimDeliveries(ctx context.Context, limit int, lease time.Durat
 			var d Delivery
 			var created int64
 			var err error
-			d.Target, err = scanTarget(r, &d.ID, &d.Event, &d.Alert, &created, &d.Attempts)
+			var notice []byte
+			d.Target, err = scanTarget(r, &d.ID, &d.Event, &d.Alert, &created, &d.Attempts, &notice)
 			d.Created = fromMicros(created)
+			if err == nil && len(notice) > 0 {
+				err = json.Unmarshal(notice, &d.Notice)
+			}
 			return d, err
 		})
 		for _, d := range out {
