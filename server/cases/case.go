@@ -12,39 +12,39 @@ var ErrRefused = errors.New("the playbook does not allow this")
 
 // Case is the work on one theft, or what may be one.
 type Case struct {
-	ID              string
-	Number          int64 // for people: WW-12
-	Title           string
-	Playbook        string
-	PlaybookVersion string
-	Phase           string
-	Severity        int // 1 critical .. 4 low
-	Vector          string
-	TLP             string // traffic light protocol: "RED", "AMBER+STRICT", "AMBER", "GREEN", "CLEAR"
-	Restricted      bool   // only its members know of it
-	Hold            bool   // legal hold: nothing of it is ever deleted
-	Subject         string // user whom it concerns, as hits name them
-	Actor           string // "unknown", "external", "insider"
-	ActorReason     string
-	Owner           string // id of a person or token
-	OwnerName       string
-	Summary         string
-	RootCause       string
-	Lessons         string
-	Models          []string
-	Facts           Facts
-	Override        map[string]Override // by row of the matrix
-	Resolution      string              // of a closed case: "true_positive", "false_positive", "authorised", "test"
-	OpenedBy        string
-	Occurred        time.Time // first activity in the hits
-	Detected        time.Time // first hit received
-	Opened          time.Time
-	Acknowledged    time.Time
-	Triaged         time.Time
-	Contained       time.Time
-	Closed          time.Time
-	Updated         time.Time
-	Revision        int64 // rises with every change, for If-Match
+	ID              string              `json:"id"`
+	Number          int64               `json:"number"` // for people: WW-12
+	Title           string              `json:"title"`
+	Playbook        string              `json:"playbook"`
+	PlaybookVersion string              `json:"playbook_version"`
+	Phase           string              `json:"phase"`
+	Severity        int                 `json:"severity"` // 1 critical .. 4 low
+	Vector          string              `json:"vector"`
+	TLP             string              `json:"tlp"`        // traffic light protocol: "RED", "AMBER+STRICT", "AMBER", "GREEN", "CLEAR"
+	Restricted      bool                `json:"restricted"` // only its members know of it
+	Hold            bool                `json:"hold"`       // legal hold: nothing of it is ever deleted
+	Subject         string              `json:"subject"`    // user whom it concerns, as hits name them
+	Actor           string              `json:"actor"`      // "unknown", "external", "insider"
+	ActorReason     string              `json:"actor_reason"`
+	Owner           string              `json:"owner"` // id of a person or token
+	OwnerName       string              `json:"owner_name"`
+	Summary         string              `json:"summary"`
+	RootCause       string              `json:"root_cause"`
+	Lessons         string              `json:"lessons"`
+	Models          []string            `json:"models"`
+	Facts           Facts               `json:"facts"`
+	Override        map[string]Override `json:"override,omitzero"` // by row of the matrix
+	Resolution      string              `json:"resolution"`        // of a closed case: "true_positive", "false_positive", "authorised", "test"
+	OpenedBy        string              `json:"opened_by"`
+	Occurred        time.Time           `json:"occurred,omitzero"` // first activity in the hits
+	Detected        time.Time           `json:"detected,omitzero"` // first hit received
+	Opened          time.Time           `json:"opened,omitzero"`
+	Acknowledged    time.Time           `json:"acknowledged,omitzero"`
+	Triaged         time.Time           `json:"triaged,omitzero"`
+	Contained       time.Time           `json:"contained,omitzero"`
+	Closed          time.Time           `json:"closed,omitzero"`
+	Updated         time.Time           `json:"updated,omitzero"`
+	Revision        int64               `json:"revision"` // rises with every change, for If-Match
 }
 
 // States of an actor.
@@ -91,23 +91,23 @@ const (
 
 // TaskItem is one thing to do.
 type TaskItem struct {
-	ID       string
-	Case     string
-	Key      string // "GROUP.TASK" of the playbook, "decide.ROW", or "own.N"
-	Group    string
-	Phase    string
-	Text     string
-	Tool     string
-	Roles    []string // who is to do it
-	Assignee string
-	State    string
-	Proof    string // what shows that it was done: a log line, a ticket, a link
-	Reason   string // why it does not apply
-	NeedsWhy bool   // done needs proof
-	Position int
-	Created  time.Time
-	Done     time.Time
-	DoneBy   string
+	ID       string    `json:"id"`
+	Case     string    `json:"case"`
+	Key      string    `json:"key"` // "GROUP.TASK" of the playbook, "decide.ROW", or "own.N"
+	Group    string    `json:"group"`
+	Phase    string    `json:"phase"`
+	Text     string    `json:"text"`
+	Tool     string    `json:"tool"`
+	Roles    []string  `json:"roles"` // who is to do it
+	Assignee string    `json:"assignee"`
+	State    string    `json:"state"`
+	Proof    string    `json:"proof"`       // what shows that it was done: a log line, a ticket, a link
+	Reason   string    `json:"reason"`      // why it does not apply
+	NeedsWhy bool      `json:"needs_proof"` // done needs proof
+	Position int       `json:"position"`
+	Created  time.Time `json:"created,omitzero"`
+	Done     time.Time `json:"done,omitzero"`
+	DoneBy   string    `json:"done_by"`
 }
 
 // Settle checks and applies a new state of a task. Nothing is done without the
@@ -134,76 +134,76 @@ func (t *TaskItem) Settle(state, proof, reason, by string, now time.Time) error 
 
 // Event is a line of a case's timeline.
 type Event struct {
-	ID     string
-	Case   string
-	At     time.Time // when it happened
-	Noted  time.Time // when it was written down
-	By     string
-	Kind   string // "opened", "phase", "fact", "task", "clock", "note", "hit", "notice", ...
-	Text   string
-	Detail string
+	ID     string    `json:"id"`
+	Case   string    `json:"case"`
+	At     time.Time `json:"at,omitzero"`    // when it happened
+	Noted  time.Time `json:"noted,omitzero"` // when it was written down
+	By     string    `json:"by"`
+	Kind   string    `json:"kind"` // "opened", "phase", "fact", "task", "clock", "note", "hit", "notice", ...
+	Text   string    `json:"text"`
+	Detail string    `json:"detail"`
 }
 
 // Observable is an indicator of compromise.
 type Observable struct {
-	ID        string
-	Case      string
-	Type      string
-	Value     string
-	Source    string
-	FirstSeen time.Time
-	LastSeen  time.Time
-	Sensitive bool // never leaves the case but in its sealed bundle
-	Note      string
+	ID        string    `json:"id"`
+	Case      string    `json:"case"`
+	Type      string    `json:"type"`
+	Value     string    `json:"value"`
+	Source    string    `json:"source"`
+	FirstSeen time.Time `json:"first_seen,omitzero"`
+	LastSeen  time.Time `json:"last_seen,omitzero"`
+	Sensitive bool      `json:"sensitive"` // never leaves the case but in its sealed bundle
+	Note      string    `json:"note"`
 }
 
 // Notice is a message to a recipient that a fact of the playbook asks for.
 type Notice struct {
-	ID             string
-	Case           string
-	Fact           string
-	Recipient      string
-	Text           string
-	Created        time.Time
-	Targets        int // how many outputs carry it; 0: nobody is set up, tell them by hand
-	Acknowledged   time.Time
-	AcknowledgedBy string
-	How            string // "phone", "mail", ...; of the acknowledgement
+	ID             string    `json:"id"`
+	Case           string    `json:"case"`
+	Fact           string    `json:"fact"`
+	Recipient      string    `json:"recipient"`
+	Text           string    `json:"text"`
+	Created        time.Time `json:"created,omitzero"`
+	Targets        int       `json:"targets"` // how many outputs carry it; 0: nobody is set up, tell them by hand
+	Acknowledged   time.Time `json:"acknowledged,omitzero"`
+	AcknowledgedBy string    `json:"acknowledged_by"`
+	How            string    `json:"how"` // "phone", "mail", ...; of the acknowledgement
 }
 
 // Custody is a line of the chain of custody.
 type Custody struct {
-	ID      string
-	Case    string
-	At      time.Time
-	By      string
-	Action  string // "sealed", "downloaded", "transferred", "verified"
-	Item    string
-	SHA256  string
-	To      string
-	Purpose string
+	ID      string    `json:"id"`
+	Case    string    `json:"case"`
+	At      time.Time `json:"at,omitzero"`
+	By      string    `json:"by"`
+	Action  string    `json:"action"` // "sealed", "downloaded", "transferred", "verified"
+	Item    string    `json:"item"`
+	SHA256  string    `json:"sha256"`
+	To      string    `json:"to"`
+	Purpose string    `json:"purpose"`
 }
 
 // Member is somebody who may know of a restricted case.
 type Member struct {
-	Actor   string
-	Name    string
-	Added   time.Time
-	AddedBy string
+	Actor   string    `json:"actor"`
+	Name    string    `json:"name"`
+	Added   time.Time `json:"added,omitzero"`
+	AddedBy string    `json:"added_by"`
 }
 
 // Approval is something that needs a second person.
 type Approval struct {
-	ID        string
-	Case      string
-	Action    string // ApproveFalsePositive, ApproveLiftHold
-	Reason    string
-	Asked     time.Time
-	AskedBy   string
-	AskedName string
-	Decided   time.Time
-	DecidedBy string
-	Approved  bool
+	ID        string    `json:"id"`
+	Case      string    `json:"case"`
+	Action    string    `json:"action"` // ApproveFalsePositive, ApproveLiftHold
+	Reason    string    `json:"reason"`
+	Asked     time.Time `json:"asked,omitzero"`
+	AskedBy   string    `json:"asked_by"`
+	AskedName string    `json:"asked_name"`
+	Decided   time.Time `json:"decided,omitzero"`
+	DecidedBy string    `json:"decided_by"`
+	Approved  bool      `json:"approved"`
 }
 
 // What needs two people.

@@ -13,27 +13,28 @@ import (
 
 // Seen is what the hits of a case tell, put together for its triage.
 type Seen struct {
-	Models      []ModelSeen
-	Hosts       []string
-	Users       []string
-	Places      map[string]int // hits by class of destination
-	First, Last time.Time      // of what agents observed
-	Received    time.Time      // first hit at the server
-	Hits        int
-	Accounts    bool // a person's account did it on a machine of the fleet
+	Models   []ModelSeen    `json:"models"`
+	Hosts    []string       `json:"hosts"`
+	Users    []string       `json:"users"`
+	Places   map[string]int `json:"places"`            // hits by class of destination
+	First    time.Time      `json:"first,omitzero"`    // of what agents observed
+	Last     time.Time      `json:"last,omitzero"`     // of what agents observed
+	Received time.Time      `json:"received,omitzero"` // first hit at the server
+	Hits     int            `json:"hits"`
+	Accounts bool           `json:"accounts"` // a person's account did it on a machine of the fleet
 }
 
 // ModelSeen is how much of a model was found.
 type ModelSeen struct {
-	Name      string
-	Version   string
-	Kind      string
-	Tier      int
-	Owner     string
-	Regulated bool
-	Coverage  float64 // largest share of its bytes in one file
-	Files     int
-	Word      api.Word
+	Name      string   `json:"name"`
+	Version   string   `json:"version"`
+	Kind      string   `json:"kind"`
+	Tier      int      `json:"tier"`
+	Owner     string   `json:"owner"`
+	Regulated bool     `json:"regulated"`
+	Coverage  float64  `json:"coverage"` // largest share of its bytes in one file
+	Files     int      `json:"files"`
+	Word      api.Word `json:"word"`
 }
 
 // Hit is one hit with when the server got it.

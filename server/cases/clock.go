@@ -124,21 +124,21 @@ const (
 // Clock is a promise about time. All of it is stored, nothing ticks in memory: a
 // restart changes nothing, and Next says when somebody must look again.
 type Clock struct {
-	ID          string
-	Case        string
-	Task        string // id of the task; "" for a metric of the case
-	Metric      string
-	Title       string
-	Roles       []string // who is to keep it
-	Calendar    Calendar
-	Started     time.Time
-	Due         time.Time
-	PausedAt    time.Time // zero: it runs
-	PauseReason string
-	Pauses      []Pause
-	Stopped     time.Time // zero: it is not over
-	Marks       int       // percent of the last mark that was noted: 0, 50, 80 or 100
-	Breached    time.Time // when the breach was noted
+	ID          string    `json:"id"`
+	Case        string    `json:"case"`
+	Task        string    `json:"task"` // id of the task; "" for a metric of the case
+	Metric      string    `json:"metric"`
+	Title       string    `json:"title"`
+	Roles       []string  `json:"roles"` // who is to keep it
+	Calendar    Calendar  `json:"calendar"`
+	Started     time.Time `json:"started,omitzero"`
+	Due         time.Time `json:"due,omitzero"`
+	PausedAt    time.Time `json:"paused_at,omitzero"` // zero: it runs
+	PauseReason string    `json:"pause_reason"`
+	Pauses      []Pause   `json:"pauses"`
+	Stopped     time.Time `json:"stopped,omitzero"`  // zero: it is not over
+	Marks       int       `json:"marks"`             // percent of the last mark that was noted: 0, 50, 80 or 100
+	Breached    time.Time `json:"breached,omitzero"` // when the breach was noted
 }
 
 // Pause is a time that did not count.

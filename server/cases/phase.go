@@ -15,23 +15,24 @@ type State struct {
 	Signals int   // told by other systems
 	Copies  int64 // places that hold a copy of its models and may not
 	Sweeps  []SweepState
+	Agreed  []string // actions to which a second person has agreed
 }
 
 // SweepState is how far a sweep for a model of the case came.
 type SweepState struct {
-	ID     string
-	Model  string
-	Agents int64 // active ones
-	Done   int64 // that looked at everything they watch
-	Ended  bool
+	ID     string `json:"id"`
+	Model  string `json:"model"`
+	Agents int64  `json:"agents"` // active ones
+	Done   int64  `json:"done"`   // that looked at everything they watch
+	Ended  bool   `json:"ended"`
 }
 
 // Check is one condition for the end of a phase.
 type Check struct {
-	ID   string
-	Text string
-	Met  bool
-	Why  string // what is missing
+	ID   string `json:"id"`
+	Text string `json:"text"`
+	Met  bool   `json:"met"`
+	Why  string `json:"why"` // what is missing
 }
 
 // ExitChecks says what a phase needs before it ends, and whether it has it.
@@ -153,7 +154,7 @@ func swept(id string, s *State) Check {
 // CanClose says whether a case may be closed with a resolution now. A case in its
 // last phase needs that phase's checks; a false alarm, an authorised copy or a
 // test may end in any phase once it has an owner and a summary of why.
-func (p *Playbook) CanClose(resolution string, s *State, approved bool) error {
+func (p *Playbook) CanClose(resolution string, s *State) error {
 	if !slices.Contains(Resolutions(), resolution) {
 		return refused("resolution %.40q: want one of %q", resolution, Resolutions())
 	}
@@ -163,7 +164,7 @@ func (p *Playbook) CanClose(resolution string, s *State, approved bool) error {
 	if s.Case.Owner == "" {
 		return refused("the case has no owner")
 	}
-	if resolution == "false_positive" && s.Case.Severity == 1 && !approved {
+	if resolution == "false_positive" && s.Case.Severity == 1 && !slices.Contains(s.Agreed, ApproveFalsePositive) {
 		return refused("closing a critical case as a false positive needs a second person: ask for approval")
 	}
 	if resolution != "true_positive" {

@@ -381,11 +381,11 @@ func (w *Work) Back(phase, because string) error {
 }
 
 // Close ends the case.
-func (w *Work) Close(resolution string, s *State, approved bool) error {
+func (w *Work) Close(resolution string, s *State) error {
 	if err := w.open(); err != nil {
 		return err
 	}
-	if err := w.Playbook.CanClose(resolution, s, approved); err != nil {
+	if err := w.Playbook.CanClose(resolution, s); err != nil {
 		return err
 	}
 	w.Case.Resolution, w.Case.Closed = resolution, w.Now

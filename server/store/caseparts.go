@@ -261,16 +261,6 @@ func (t *Tx) setHold(ctx context.Context, c *cases.Case, on bool) error {
 	return err
 }
 
-// Approved reports whether a second person has agreed to an action on a case.
-func (f *CaseFile) Approved(action string) bool {
-	for _, a := range f.Approvals {
-		if a.Action == action && a.Approved {
-			return true
-		}
-	}
-	return false
-}
-
 // RemoveCopy notes that a copy is gone, with what shows it. If it is seen again it
 // is back.
 func (s *Store) RemoveCopy(ctx context.Context, by Actor, agent, path, proof string) error {

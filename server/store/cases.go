@@ -350,6 +350,15 @@ func caseState(ctx context.Context, q querier, w *cases.Work) (*cases.State, err
 	if err != nil {
 		return nil, err
 	}
+	approvals, err := caseApprovals(ctx, q, w.Case.ID)
+	if err != nil {
+		return nil, err
+	}
+	for _, a := range approvals {
+		if a.Approved {
+			s.Agreed = append(s.Agreed, a.Action)
+		}
+	}
 	for _, m := range w.Case.Models {
 		var n int64
 		if err := q.queryRow(ctx, "SELECT COUNT(*) FROM copy WHERE model = ? AND authorised = '' AND gone = 0", m).Scan(&n); err != nil {
