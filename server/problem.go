@@ -8,6 +8,7 @@ import (
 	"net/http"
 
 	"weightwarden/internal/api"
+	"weightwarden/server/cases"
 	"weightwarden/server/store"
 )
 
@@ -37,6 +38,8 @@ func asProblem(err error) *problem {
 		return &problem{status: http.StatusRequestEntityTooLarge, detail: fmt.Sprintf("the body is larger than %d bytes", tooLarge.Limit)}
 	case errors.Is(err, store.ErrNotFound):
 		return &problem{status: http.StatusNotFound, detail: err.Error()}
+	case errors.Is(err, cases.ErrRefused):
+		return &problem{status: http.StatusUnprocessableEntity, detail: err.Error()}
 	case errors.Is(err, store.ErrConflict):
 		return &problem{status: http.StatusConflict, detail: err.Error()}
 	case errors.Is(err, store.ErrBusy), errors.Is(err, store.ErrClosed):

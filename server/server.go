@@ -24,6 +24,7 @@ import (
 	"weightwarden/internal/api"
 	"weightwarden/internal/snapshot"
 	"weightwarden/server/auth"
+	"weightwarden/server/cases"
 	"weightwarden/server/demodata"
 	"weightwarden/server/export"
 	"weightwarden/server/registry"
@@ -52,6 +53,7 @@ type Server struct {
 	verifier  string
 	publisher *registry.Publisher
 	console   *ui.Console
+	playbook  *cases.Playbook
 	metrics   *metrics
 	limits    *limiter
 	cert      atomic.Pointer[tls.Certificate]
@@ -97,6 +99,9 @@ func (s *Server) prepare(ctx context.Context) error {
 	}
 	s.metrics = newMetrics(s.store)
 	var err error
+	if s.playbook, err = cases.PB53(); err != nil {
+		return err
+	}
 	if s.console, err = ui.New(s.store, s.log, s.cfg.Version); err != nil {
 		return err
 	}
@@ -209,6 +214,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		defer close(done)
 		var wg sync.WaitGroup
 		wg.Go(func() { s.upkeep(upkeep) })
+		wg.Go(func() { s.watchCases(upkeep) })
 		sender := &export.Sender{Store: s.store, Log: s.log, Now: s.now}
 		wg.Go(func() { sender.Run(upkeep) })
 		wg.Wait()

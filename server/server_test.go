@@ -322,7 +322,7 @@ func TestEveryRouteByEveryRole(t *testing.T) {
 		auth.ModelsRead: "admin analyst reader registrar auditor approver", auth.ModelsWrite: "registrar", auth.HitsRead: "analyst reader",
 		auth.AlertsWrite: "analyst", auth.AgentsRead: "admin analyst reader auditor", auth.AgentsWrite: "admin", auth.TokensWrite: "admin",
 		auth.AuditRead: "admin auditor", auth.AuthorWrite: "admin analyst", auth.Approve: "approver", auth.SettingWrite: "admin", auth.SweepsWrite: "admin analyst",
-		auth.PolicyWrite: "admin",
+		auth.PolicyWrite: "admin", auth.CasesRead: "analyst", auth.CasesWrite: "analyst", auth.SignalsWrite: "analyst signal",
 	}
 	for _, rt := range r.routes() {
 		path := strings.NewReplacer("{", "", "}", "").Replace(rt.pattern)

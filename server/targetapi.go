@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"net/http"
+	"strings"
 
 	"weightwarden/internal/api"
 	"weightwarden/server/auth"
@@ -12,7 +13,7 @@ import (
 )
 
 func targetInfo(t store.Target) api.Target {
-	return api.Target{ID: t.ID, Name: t.Name, Kind: t.Kind, URL: t.URL, Format: t.Format, AllowPrivate: t.AllowPrivate, Failures: t.Failures,
+	return api.Target{ID: t.ID, Name: t.Name, Kind: t.Kind, URL: t.URL, Format: t.Format, AllowPrivate: t.AllowPrivate, Recipients: t.Recipients, Failures: t.Failures,
 		PausedUntil: timePtr(t.PausedUntil), LastError: t.LastError}
 }
 
@@ -36,7 +37,10 @@ func (s *Server) addTarget(w http.ResponseWriter, r *http.Request, p *auth.Princ
 	if req.ID != "" || req.Secret != "" || req.Waiting+req.Failures != 0 || req.PausedUntil != nil || req.LastError != "" {
 		return refuse(http.StatusUnprocessableEntity, "only name, kind, url, format and allow_private can be set")
 	}
-	t := store.Target{Name: cut(req.Name, 200), Kind: req.Kind, URL: req.URL, Format: req.Format, AllowPrivate: req.AllowPrivate, Secret: make([]byte, 32)}
+	if err := checkRecipients(req.Recipients); err != nil {
+		return err
+	}
+	t := store.Target{Name: cut(req.Name, 200), Kind: req.Kind, URL: req.URL, Format: req.Format, AllowPrivate: req.AllowPrivate, Recipients: req.Recipients, Secret: make([]byte, 32)}
 	if err := export.CheckTarget(t); err != nil {
 		return refuse(http.StatusUnprocessableEntity, "%v", err)
 	}
@@ -76,4 +80,14 @@ func (s *Server) replay(w http.ResponseWriter, r *http.Request, p *auth.Principa
 		return err
 	}
 	return done(w, s.store.Replay(r.Context(), p.Actor, r.PathValue("id"), req.Since))
+}
+
+// checkRecipients keeps to short names: the store joins them with commas.
+func checkRecipients(list []string) error {
+	for _, r := range list {
+		if r == "" || len(r) > 80 || strings.ContainsAny(r, ",%_\\") || len(list) > 20 {
+			return refuse(http.StatusUnprocessableEntity, "recipient %.80q: want at most 20 short names without , %% _ or a backslash", r)
+		}
+	}
+	return nil
 }

@@ -255,6 +255,7 @@ type Target struct {
 	URL          string     `json:"url"`                     // https://... or tls://HOST:PORT
 	Format       string     `json:"format"`                  // native, ocsf, ecs, slack; for syslog cef, ocsf, ecs
 	AllowPrivate bool       `json:"allow_private,omitempty"` // may lie in a private network
+	Recipients   []string   `json:"recipients,omitempty"`    // whom it reaches ("CISO", "Legal"): it gets what is for them and nothing else
 	Secret       string     `json:"secret,omitempty"`        // "whsec_...", shown once, in the answer that made it
 	Waiting      int        `json:"waiting,omitempty"`
 	Failures     int        `json:"failures,omitempty"` // in a row

@@ -25,6 +25,7 @@ const (
 	AlertsWrite  Permission = "alerts:write"
 	CasesRead    Permission = "cases:read"
 	CasesWrite   Permission = "cases:write"
+	SignalsWrite Permission = "signals:write"
 	AgentsRead   Permission = "agents:read"
 	AgentsWrite  Permission = "agents:write"
 	TokensWrite  Permission = "tokens:write"
@@ -45,6 +46,7 @@ const (
 	RoleRegistrar = "registrar" // registers models; for CI
 	RoleAuditor   = "auditor"   // audit log, agents and models, read only
 	RoleApprover  = "approver"  // second person for authorisations
+	RoleSignal    = "signal"    // other systems that tell of people and models; reads nothing
 )
 
 // grants returns the permissions of a role; nothing for an unknown one.
@@ -53,7 +55,7 @@ func grants(role string) []Permission {
 	case RoleAdmin:
 		return []Permission{ModelsRead, AgentsRead, AgentsWrite, TokensWrite, PolicyWrite, SweepsWrite, AuditRead, SettingWrite, AuthorWrite}
 	case RoleAnalyst:
-		return []Permission{ModelsRead, HitsRead, AlertsWrite, CasesRead, CasesWrite, AgentsRead, SweepsWrite, AuthorWrite}
+		return []Permission{ModelsRead, HitsRead, AlertsWrite, CasesRead, CasesWrite, SignalsWrite, AgentsRead, SweepsWrite, AuthorWrite}
 	case RoleReader:
 		return []Permission{ModelsRead, HitsRead, AgentsRead}
 	case RoleRegistrar:
@@ -62,13 +64,15 @@ func grants(role string) []Permission {
 		return []Permission{ModelsRead, AgentsRead, AuditRead}
 	case RoleApprover:
 		return []Permission{ModelsRead, Approve}
+	case RoleSignal:
+		return []Permission{SignalsWrite}
 	}
 	return nil
 }
 
 // Roles lists every role.
 func Roles() []string {
-	return []string{RoleAdmin, RoleAnalyst, RoleReader, RoleRegistrar, RoleAuditor, RoleApprover}
+	return []string{RoleAdmin, RoleAnalyst, RoleReader, RoleRegistrar, RoleAuditor, RoleApprover, RoleSignal}
 }
 
 // CheckRoles refuses unknown roles and an empty list.
