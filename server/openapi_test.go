@@ -172,15 +172,6 @@ func TestEveryAnswerHoldsToTheDocument(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	somebody := store.Actor{Kind: "token", ID: "somebody else", Name: "somebody else"}
-	theft, err := r.store.OpenCase(t.Context(), somebody, r.playbook, store.NewCase{Title: "theft", Severity: 2, TLP: "AMBER"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	asked, err := r.store.AskApproval(t.Context(), somebody, theft, cases.ApproveLiftHold, "settled")
-	if err != nil {
-		t.Fatal(err)
-	}
 	_, csr := request(t)
 	_, csr2 := request(t)
 	now := time.Now()
@@ -249,30 +240,12 @@ func TestEveryAnswerHoldsToTheDocument(t *testing.T) {
 		{"POST", "/v1/holds", nil, api.Hold{Kind: "model", Ref: "aurora", Reason: "counsel's letter"}, false, 201},
 		{"DELETE", "/v1/holds/{id}", []string{held.ID}, nil, false, 204},
 		{"GET", "/v1/export/navigator", []string{"?since=2020-01-01T00:00:00Z"}, nil, false, 200},
-		{"POST", "/v1/cases", nil, newCase{Title: "copy on a stick", Alerts: []string{hit.Alert}}, false, 201},
-		{"GET", "/v1/cases", []string{"?state=open&q=stick"}, nil, false, 200},
-		{"GET", "/v1/cases/{id}", []string{"WW-1"}, nil, false, 200},
-		{"POST", "/v1/cases/{id}/actions", []string{theft}, `{"do":"take"}`, false, 200},
-		{"POST", "/v1/cases/{id}/alerts", []string{theft}, `{"alerts":["` + hit.Alert + `"]}`, false, 200},
-		{"POST", "/v1/cases/{id}/observables", []string{theft}, `{"type":"address","value":"192.0.2.7"}`, false, 204},
-		{"POST", "/v1/cases/{id}/custody", []string{theft}, `{"action":"stored","item":"disk image","purpose":"forensics"}`, false, 204},
-		{"PUT", "/v1/cases/{id}/members/{actor}", []string{theft, "counsel"}, `{"name":"counsel"}`, false, 204},
-		{"DELETE", "/v1/cases/{id}/members/{actor}", []string{theft, "counsel"}, nil, false, 204},
-		{"POST", "/v1/cases/{id}/approvals", []string{theft}, `{"action":"lift_hold","reason":"settled"}`, false, 201},
-		{"POST", "/v1/cases/{id}/approvals/{approval}", []string{theft, asked}, `{"approved":true}`, false, 204},
-		{"POST", "/v1/cases/{id}/hold", []string{theft}, `{"reason":"counsel's letter"}`, false, 204},
-		{"GET", "/v1/cases/{id}/report", []string{theft}, nil, false, 200},
-		{"GET", "/v1/cases/{id}/report", []string{theft, "?format=html"}, nil, false, 200},
-		{"GET", "/v1/cases/{id}/report", []string{theft, "?format=markdown"}, nil, false, 200},
-		{"POST", "/v1/copies/gone", nil, map[string]string{"agent": id, "path": hit.Path, "proof": "ticket 7"}, false, 204},
-		{"POST", "/v1/signals", nil, `{"kind":"insider","source":"HR","subject":"eve","text":"resigned","members":[{"actor":"counsel","name":"counsel"}]}`, false, 202},
-		{"GET", "/v1/playbooks/PB-53", nil, nil, false, 200},
-		{"GET", "/v1/kpis", []string{"?days=7"}, nil, false, 200},
 		{"GET", "/v1/audit", []string{"?from=0"}, nil, false, 200},
 		{"GET", "/v1/audit/head", nil, nil, false, 200},
 		{"GET", "/v1/audit/proof", []string{"?old=1&new=3"}, nil, false, 200},
 		{"PUT", "/v1/agents/{id}/state", []string{id}, api.AgentState{State: "revoked"}, false, 204},
 	}
+	calls = append(caseCalls(t, r, hit), calls...) // before the agent is revoked
 	called := map[string]bool{}
 	for _, x := range calls {
 		called[x.method+" "+x.pattern] = true
@@ -301,6 +274,41 @@ func TestEveryAnswerHoldsToTheDocument(t *testing.T) {
 		if !called[rt.method+" "+rt.pattern] {
 			t.Errorf("%s %s is not called by this test", rt.method, rt.pattern)
 		}
+	}
+}
+
+// caseCalls are the calls of cases, over one that somebody else opened.
+func caseCalls(t *testing.T, r *running, hit api.HitInfo) []call {
+	t.Helper()
+	somebody := store.Actor{Kind: "token", ID: "somebody else", Name: "somebody else"}
+	theft, err := r.store.OpenCase(t.Context(), somebody, r.playbook, store.NewCase{Title: "theft", Severity: 2, TLP: "AMBER"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked, err := r.store.AskApproval(t.Context(), somebody, theft, cases.ApproveLiftHold, "settled")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return []call{
+		{"POST", "/v1/cases", nil, newCase{Title: "copy on a stick", Alerts: []string{hit.Alert}}, false, 201},
+		{"GET", "/v1/cases", []string{"?state=open&q=stick"}, nil, false, 200},
+		{"GET", "/v1/cases/{id}", []string{"WW-1"}, nil, false, 200},
+		{"POST", "/v1/cases/{id}/actions", []string{theft}, `{"do":"take"}`, false, 200},
+		{"POST", "/v1/cases/{id}/alerts", []string{theft}, `{"alerts":["` + hit.Alert + `"]}`, false, 200},
+		{"POST", "/v1/cases/{id}/observables", []string{theft}, `{"type":"address","value":"192.0.2.7"}`, false, 204},
+		{"POST", "/v1/cases/{id}/custody", []string{theft}, `{"action":"stored","item":"disk image","purpose":"forensics"}`, false, 204},
+		{"PUT", "/v1/cases/{id}/members/{actor}", []string{theft, "counsel"}, `{"name":"counsel"}`, false, 204},
+		{"DELETE", "/v1/cases/{id}/members/{actor}", []string{theft, "counsel"}, nil, false, 204},
+		{"POST", "/v1/cases/{id}/approvals", []string{theft}, `{"action":"lift_hold","reason":"settled"}`, false, 201},
+		{"POST", "/v1/cases/{id}/approvals/{approval}", []string{theft, asked}, `{"approved":true}`, false, 204},
+		{"POST", "/v1/cases/{id}/hold", []string{theft}, `{"reason":"counsel's letter"}`, false, 204},
+		{"GET", "/v1/cases/{id}/report", []string{theft}, nil, false, 200},
+		{"GET", "/v1/cases/{id}/report", []string{theft, "?format=html"}, nil, false, 200},
+		{"GET", "/v1/cases/{id}/report", []string{theft, "?format=markdown"}, nil, false, 200},
+		{"POST", "/v1/copies/gone", nil, map[string]string{"agent": hit.Agent, "path": hit.Path, "proof": "ticket 7"}, false, 204},
+		{"POST", "/v1/signals", nil, `{"kind":"insider","source":"HR","subject":"eve","text":"resigned","members":[{"actor":"counsel","name":"counsel"}]}`, false, 202},
+		{"GET", "/v1/playbooks/PB-53", nil, nil, false, 200},
+		{"GET", "/v1/kpis", []string{"?days=7"}, nil, false, 200},
 	}
 }
 
