@@ -393,7 +393,7 @@ type CaseRow struct {
 	NextDue time.Time // of the clocks that run; zero: none
 	Since   time.Time // when that clock began
 	Late    int       // clocks that ran out
-	Open    int       // tasks to do
+	ToDo    int       // tasks
 	Tasks   int
 }
 
@@ -411,7 +411,7 @@ func (s *Store) Cases(ctx context.Context, by Actor, f CaseFilter) ([]CaseRow, e
 		var row CaseRow
 		var due, since int64
 		var err error
-		row.Case, err = scanCase(r, &due, &since, &row.Late, &row.Open, &row.Tasks)
+		row.Case, err = scanCase(r, &due, &since, &row.Late, &row.ToDo, &row.Tasks)
 		row.NextDue, row.Since = fromMicros(due), fromMicros(since)
 		return row, err
 	})

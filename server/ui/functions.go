@@ -11,6 +11,7 @@ import (
 
 	"weightwarden/internal/api"
 	"weightwarden/internal/cli"
+	"weightwarden/server/cases"
 	"weightwarden/server/store"
 )
 
@@ -24,6 +25,8 @@ func functions() template.FuncMap {
 		"newest":   newestVersion, "count": countWord, "count0": countOrDash, "any": anyWord, "permit": permitState, "standing": standing, "day": day, "cutTo": cutTo,
 		"rules": ruleText, "ratio": ratio, "days": days, "tokenState": tokenState,
 		"severities": func() []string { return []string{"critical", "high", "medium", "low"} }, "inc": func(n int) int { return n + 1 },
+		"phaseName": phaseName, "clockClass": clockClass, "unmet": unmet, "join": func(list []string) string { return strings.Join(list, ", ") },
+		"approvalName": approvalName, "spreadRow": func(name string, s cases.Spread) spreadRow { return spreadRow{name, s} },
 		"rfc3339": func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
 	}
 }

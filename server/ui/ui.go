@@ -24,6 +24,7 @@ import (
 	"strings"
 
 	"weightwarden/server/auth"
+	"weightwarden/server/cases"
 	"weightwarden/server/store"
 )
 
@@ -35,17 +36,18 @@ var staticFiles embed.FS
 
 // Console serves the pages.
 type Console struct {
-	store   *store.Store
-	log     *slog.Logger
-	version string
-	pages   map[string]*template.Template
-	paths   map[string]auth.Permission // of every page that there is
-	stamp   string                     // changes with the static files, so that browsers fetch new ones
+	store    *store.Store
+	log      *slog.Logger
+	version  string
+	playbook *cases.Playbook
+	pages    map[string]*template.Template
+	paths    map[string]auth.Permission // of every page that there is
+	stamp    string                     // changes with the static files, so that browsers fetch new ones
 }
 
 // New parses the templates.
-func New(st *store.Store, log *slog.Logger, version string) (*Console, error) {
-	c := &Console{store: st, log: log, version: version, pages: map[string]*template.Template{}}
+func New(st *store.Store, playbook *cases.Playbook, log *slog.Logger, version string) (*Console, error) {
+	c := &Console{store: st, playbook: playbook, log: log, version: version, pages: map[string]*template.Template{}}
 	names, err := fs.Glob(templateFiles, "templates/*.html")
 	if err != nil {
 		return nil, err
@@ -104,6 +106,14 @@ func (c *Console) routes() []route {
 		{"GET", "/alerts/{id}", auth.HitsRead, c.alert},
 		{"POST", "/alerts/bulk", auth.AlertsWrite, c.changeAlerts},
 		{"POST", "/alerts/{id}", auth.AlertsWrite, c.changeAlerts},
+		{"GET", "/cases", auth.CasesRead, c.cases},
+		{"GET", "/cases.csv", auth.CasesRead, c.casesCSV},
+		{"GET", "/cases/new", auth.CasesWrite, c.newCase},
+		{"POST", "/cases", auth.CasesWrite, c.openCase},
+		{"GET", "/cases/{id}", auth.CasesRead, c.caseView},
+		{"POST", "/cases/{id}", auth.CasesWrite, c.changeCase},
+		{"GET", "/cases/{id}/report", auth.CasesRead, c.caseReport},
+		{"GET", "/kpis", auth.CasesRead, c.kpis},
 		{"GET", "/navigator.json", auth.HitsRead, c.navigator},
 		{"POST", "/views", auth.ModelsRead, c.saveView},
 		{"POST", "/views/{id}/delete", auth.ModelsRead, c.deleteView},
