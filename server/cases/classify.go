@@ -204,7 +204,7 @@ func observe(h Hit, add func(kind, value, note string)) {
 		add("digest", prefixed("sha256:", d.SHA256), path.Base(h.Path))
 		add("digest", prefixed("blake3:", d.BLAKE3), path.Base(h.Path))
 	}
-	add("device", strings.TrimSpace(strings.Join([]string{b.Destination.Vendor, b.Destination.Product, b.Destination.Serial}, " ")), b.Destination.Class)
+	add("device", strings.Join(strings.Fields(b.Destination.Vendor+" "+b.Destination.Product+" "+b.Destination.Serial), " "), b.Destination.Class)
 	if p := b.Process; p != nil {
 		add("process", p.Exe, p.Name)
 		if ap, err := netip.ParseAddrPort(p.Remote); err == nil {
