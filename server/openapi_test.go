@@ -305,6 +305,7 @@ func caseCalls(t *testing.T, r *running, hit api.HitInfo) []call {
 		{"GET", "/v1/cases/{id}/report", []string{theft}, nil, false, 200},
 		{"GET", "/v1/cases/{id}/report", []string{theft, "?format=html"}, nil, false, 200},
 		{"GET", "/v1/cases/{id}/report", []string{theft, "?format=markdown"}, nil, false, 200},
+		{"GET", "/v1/cases/{id}/bundle", []string{theft}, nil, false, 200},
 		{"POST", "/v1/copies/gone", nil, map[string]string{"agent": hit.Agent, "path": hit.Path, "proof": "ticket 7"}, false, 204},
 		{"POST", "/v1/signals", nil, `{"kind":"insider","source":"HR","subject":"eve","text":"resigned","members":[{"actor":"counsel","name":"counsel"}]}`, false, 202},
 		{"GET", "/v1/playbooks/PB-53", nil, nil, false, 200},

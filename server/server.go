@@ -102,7 +102,7 @@ func (s *Server) prepare(ctx context.Context) error {
 	if s.playbook, err = cases.PB53(); err != nil {
 		return err
 	}
-	if s.console, err = ui.New(s.store, s.playbook, s.log, s.cfg.Version); err != nil {
+	if s.console, err = ui.New(s.store, s.playbook, s, s.log, s.cfg.Version); err != nil {
 		return err
 	}
 	return s.firstToken(ctx)

@@ -29,6 +29,7 @@ func program() *cli.Program {
 			registryAddCommand(),
 			registryListCommand(),
 			registryRemoveCommand(),
+			bundleVerifyCommand(),
 		},
 		Epilogue: `'fpcheck FILE' is short for 'fpcheck verify FILE'.
 

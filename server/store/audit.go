@@ -2,8 +2,10 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	"golang.org/x/mod/sumdb/tlog"
@@ -53,6 +55,11 @@ func (t *Tx) Audit(ctx context.Context, by Actor, action, object string, detail 
 	hashes, err := tlog.StoredHashesForRecordHash(seq, tlog.RecordHash(leaf), hashReader(ctx, t))
 	if err != nil {
 		return fmt.Errorf("audit tree: %w", err)
+	}
+	if strings.HasPrefix(action, "case.") { // the entries that a case's sealed evidence proves
+		if _, err := t.exec(ctx, "INSERT INTO case_audit (case_id, seq) VALUES (?, ?)", object, seq); err != nil {
+			return err
+		}
 	}
 	first := tlog.StoredHashIndex(0, seq)
 	for i, h := range hashes {
@@ -107,4 +114,29 @@ func (s *Store) AuditProof(ctx context.Context, old, now int64) (tlog.TreeProof,
 // AuditInclusion proves that leaf seq is in the tree of size now.
 func (s *Store) AuditInclusion(ctx context.Context, seq, now int64) (tlog.RecordProof, error) {
 	return tlog.ProveRecord(now, seq, hashReader(ctx, s))
+}
+
+// CaseProof is an entry of the audit log with the proof that it is in a tree.
+type CaseProof struct {
+	Seq   int64
+	Leaf  []byte
+	Proof tlog.RecordProof
+}
+
+// CaseProofs returns the entries of a case that are in the tree of size n, each
+// with its proof.
+func (s *Store) CaseProofs(ctx context.Context, id string, n int64) ([]CaseProof, error) {
+	rows, err := s.query(ctx, "SELECT a.seq, a.leaf FROM case_audit c JOIN audit a ON a.seq = c.seq WHERE c.case_id = ? AND c.seq < ? ORDER BY c.seq LIMIT 10000", id, n)
+	list, err := collect(rows, err, func(r *sql.Rows) (CaseProof, error) {
+		var p CaseProof
+		err := r.Scan(&p.Seq, &p.Leaf)
+		return p, err
+	})
+	for i := range list {
+		if err != nil {
+			break
+		}
+		list[i].Proof, err = s.AuditInclusion(ctx, list[i].Seq, n)
+	}
+	return list, err
 }

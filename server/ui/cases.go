@@ -1,8 +1,10 @@
 package ui
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"slices"
@@ -468,4 +470,40 @@ func approvalName(action string) string {
 		return "lift the legal hold"
 	}
 	return action
+}
+
+// Sealer makes the sealed evidence of a case for somebody who may know of it, and
+// writes the download into the chain of custody. The caller closes the file, which
+// is gone then.
+type Sealer interface {
+	Seal(ctx context.Context, by store.Actor, caseID string) (*Sealed, error)
+}
+
+// Sealed is a bundle that is ready to be handed out.
+type Sealed struct {
+	Name   string // "WW-12-evidence.zip"
+	Size   int64
+	SHA256 string // hex
+	io.ReadSeekCloser
+}
+
+// bundle hands the sealed evidence out.
+func (c *Console) bundle(v *visit) error {
+	sealed, err := c.sealer.Seal(v.r.Context(), v.who.Actor, v.r.PathValue("id"))
+	if err != nil {
+		return err
+	}
+	defer sealed.Close()
+	return sealed.Send(v.w)
+}
+
+// Send writes the bundle as a download.
+func (s *Sealed) Send(w http.ResponseWriter) error {
+	h := w.Header()
+	h.Set("Content-Type", "application/zip")
+	h.Set("Content-Disposition", `attachment; filename="`+s.Name+`"`)
+	h.Set("Content-Length", strconv.FormatInt(s.Size, 10))
+	h.Set("Digest", "sha-256="+s.SHA256)
+	_, _ = io.Copy(w, s) // the visitor may be gone
+	return nil
 }

@@ -40,14 +40,15 @@ type Console struct {
 	log      *slog.Logger
 	version  string
 	playbook *cases.Playbook
+	sealer   Sealer
 	pages    map[string]*template.Template
 	paths    map[string]auth.Permission // of every page that there is
 	stamp    string                     // changes with the static files, so that browsers fetch new ones
 }
 
 // New parses the templates.
-func New(st *store.Store, playbook *cases.Playbook, log *slog.Logger, version string) (*Console, error) {
-	c := &Console{store: st, playbook: playbook, log: log, version: version, pages: map[string]*template.Template{}}
+func New(st *store.Store, playbook *cases.Playbook, sealer Sealer, log *slog.Logger, version string) (*Console, error) {
+	c := &Console{store: st, playbook: playbook, sealer: sealer, log: log, version: version, pages: map[string]*template.Template{}}
 	names, err := fs.Glob(templateFiles, "templates/*.html")
 	if err != nil {
 		return nil, err
@@ -113,6 +114,7 @@ func (c *Console) routes() []route {
 		{"GET", "/cases/{id}", auth.CasesRead, c.caseView},
 		{"POST", "/cases/{id}", auth.CasesWrite, c.changeCase},
 		{"GET", "/cases/{id}/report", auth.CasesRead, c.caseReport},
+		{"GET", "/cases/{id}/bundle", auth.CasesRead, c.bundle},
 		{"GET", "/kpis", auth.CasesRead, c.kpis},
 		{"GET", "/navigator.json", auth.HitsRead, c.navigator},
 		{"POST", "/views", auth.ModelsRead, c.saveView},
