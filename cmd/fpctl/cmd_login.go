@@ -176,7 +176,7 @@ func whoAmICommand() cli.Command {
 		if env.JSON {
 			return cli.WriteJSON(env.Stdout, who)
 		}
-		fmt.Fprintf(env.Stdout, "%s (%s) at %s, server %s, CA pin %s\n", cli.PrintableLine(who.Name), strings.Join(who.Roles, ", "), c.base, who.Server, who.CAPin)
+		fmt.Fprintf(env.Stdout, "%s (%s) at %s, server %s, CA pin %s\nkey of snapshots and evidence: %s\n", cli.PrintableLine(who.Name), strings.Join(who.Roles, ", "), c.base, who.Server, who.CAPin, who.SnapshotKey)
 		return nil
 	})
 }

@@ -24,7 +24,7 @@ func program() *cli.Program {
 			"WEIGHTWARDEN_SERVER, WEIGHTWARDEN_TOKEN and WEIGHTWARDEN_CA (a file) override them, for CI.",
 		Commands: []cli.Command{loginCommand(), whoAmICommand(), modelAddCommand(), modelListCommand(), modelShowCommand(), modelRemoveCommand(),
 			tokenNewCommand(), tokenListCommand(), tokenRevokeCommand(), agentsCommand(), agentRevokeCommand(), agentLabelCommand(), policySetCommand(), policyListCommand(), policyShowCommand(), policyRollbackCommand(), policyRemoveCommand(),
-			hitsCommand(), alertsCommand(), sweepCommand(), sweepListCommand(),
+			hitsCommand(), alertsCommand(), casesCommand(), caseReportCommand(), caseBundleCommand(), kpisCommand(), sweepCommand(), sweepListCommand(),
 			snapshotCommand(), snapshotListCommand(), auditVerifyCommand(),
 			holdAddCommand(), holdListCommand(), holdLiftCommand(), retentionCommand()},
 	}
