@@ -54,6 +54,10 @@ func TestDemoDataHasEverything(t *testing.T) {
 	if states[store.AlertOpen] < 3 || states[store.AlertAcknowledged] < 3 || states[store.AlertClosed] < 20 || len(severities) < 3 || len(places) < 8 {
 		t.Errorf("states %v, severities %v, places %v", states, severities, places)
 	}
+	phases, err := casePhases(t, st)
+	if err != nil || phases["closed"] < 3 || phases["contain"] == 0 || phases["detect"] == 0 || phases["recover"] == 0 {
+		t.Errorf("cases by phase %v, %v", phases, err)
+	}
 	fleet, err := st.Fleet(ctx)
 	if err != nil || fleet.Active < 20 || fleet.Silent == 0 || fleet.Revoked == 0 || fleet.Cloned == 0 || fleet.Gaps == 0 || fleet.Problems == 0 || fleet.Pending == 0 {
 		t.Errorf("fleet %+v, %v", fleet, err)
@@ -70,4 +74,22 @@ func TestDemoDataHasEverything(t *testing.T) {
 	if err != nil || len(snaps) < 4 {
 		t.Errorf("%d snapshots, %v", len(snaps), err)
 	}
+}
+
+// casePhases counts what a stranger may see: the restricted case is not in it.
+func casePhases(t *testing.T, st *store.Store) (map[string]int, error) {
+	t.Helper()
+	list, err := st.Cases(t.Context(), store.Actor{ID: "stranger"}, store.CaseFilter{Limit: 100})
+	out := map[string]int{}
+	for _, c := range list {
+		if c.Restricted {
+			t.Errorf("a stranger sees %s", c.Ref())
+		}
+		if c.Closed.IsZero() {
+			out[c.Phase]++
+		} else {
+			out["closed"]++
+		}
+	}
+	return out, err
 }

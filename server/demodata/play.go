@@ -23,6 +23,11 @@ func (w *world) play() error {
 		events = append(events, w.incident(i)...)
 	}
 	events = append(events, w.servingEvents()...)
+	worked, err := w.caseEvents()
+	if err != nil {
+		return err
+	}
+	events = append(events, worked...)
 	slices.SortStableFunc(events, func(a, b event) int { return a.at.Compare(b.at) })
 	for _, e := range events {
 		if e.at.After(w.now) {
