@@ -16,22 +16,23 @@ type plot struct {
 	take       time.Duration // after opening; 0: nobody has taken it
 	reach      string        // phase; "closed"
 	resolution string
-	pace       time.Duration // from phase to phase
+	pace       time.Duration // from phase to phase after containment
+	slow       bool          // containment takes as long as the rest
 	facts      []string
 }
 
 func plots() []plot {
 	const day = 24 * time.Hour
 	return []plot{
-		{12 * day, "Checkpoint on a private stick", false, 3 * time.Minute, "closed", "true_positive", 40 * time.Minute, []string{"weights_stolen", "insider"}},
-		{11 * day, "Nightly backup that carried weights", false, 9 * time.Minute, "closed", "false_positive", 20 * time.Minute, nil},
-		{9*day + 5*time.Hour, "Quantised copy in a synchronised folder", false, 4 * time.Minute, "closed", "true_positive", 55 * time.Minute, nil},
-		{7 * day, "Red team exercise", false, 2 * time.Minute, "closed", "test", 15 * time.Minute, nil},
-		{5*day + 2*time.Hour, "Weights pushed to an outside repository", false, 4 * time.Minute, "recover", "", 3 * time.Hour, []string{"weights_stolen", "competitor"}},
-		{30 * time.Hour, "A matter of the people team", true, 6 * time.Minute, "contain", "", 2 * time.Hour, []string{"insider"}},
-		{5 * time.Hour, "Merged model leaves by a network share", false, 5 * time.Minute, "contain", "", 30 * time.Minute, nil},
-		{70 * time.Minute, "Regulated model in a download folder", false, 4 * time.Minute, "analyze", "", 20 * time.Minute, []string{"regulated"}},
-		{4 * time.Minute, "Copy to a phone", false, 0, "detect", "", 0, nil},
+		{12 * day, "Checkpoint on a private stick", false, 3 * time.Minute, "closed", "true_positive", 40 * time.Minute, false, []string{"weights_stolen", "insider"}},
+		{11 * day, "Nightly backup that carried weights", false, 9 * time.Minute, "closed", "false_positive", 20 * time.Minute, true, nil},
+		{9*day + 5*time.Hour, "Quantised copy in a synchronised folder", false, 4 * time.Minute, "closed", "true_positive", 55 * time.Minute, false, nil},
+		{7 * day, "Red team exercise", false, 2 * time.Minute, "closed", "test", 15 * time.Minute, false, nil},
+		{5*day + 2*time.Hour, "Weights pushed to an outside repository", false, 4 * time.Minute, "recover", "", 3 * time.Hour, true, []string{"weights_stolen", "competitor"}},
+		{30 * time.Hour, "A matter of the people team", true, 6 * time.Minute, "contain", "", 2 * time.Hour, false, []string{"insider"}},
+		{5 * time.Hour, "Merged model leaves by a network share", false, 5 * time.Minute, "contain", "", 30 * time.Minute, false, nil},
+		{70 * time.Minute, "Regulated model in a download folder", false, 4 * time.Minute, "analyze", "", 20 * time.Minute, false, []string{"regulated"}},
+		{4 * time.Minute, "Copy to a phone", false, 0, "detect", "", 0, false, nil},
 	}
 }
 
@@ -88,7 +89,11 @@ func (w *world) phases(pb *cases.Playbook, who store.Actor, p plot, start time.T
 		if p.reach == "closed" && p.resolution != "true_positive" && ph.ID == "contain" {
 			break
 		}
-		after += p.pace
+		step := p.pace
+		if quick := map[string]time.Duration{"detect": time.Minute, "analyze": 5 * time.Minute, "contain": 3 * time.Minute}[ph.ID]; quick > 0 && !p.slow {
+			step = quick
+		}
+		after += step
 		do(after, func() error { return w.settle(pb, who, *id, ph.ID) })
 		if ph.ID != "lessons" {
 			do(after+time.Minute, func() error {

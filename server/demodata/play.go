@@ -124,7 +124,7 @@ func (w *world) incident(n int) []event {
 		at := minTime(start.Add(time.Duration(i*(40+w.rand.IntN(500)))*time.Second), w.now.Add(-time.Minute))
 		out = append(out, event{at, func() error {
 			var err error
-			alert, err = w.hit(a, s.hit(w, a, m, f, i, w.Clock.Now()))
+			alert, err = w.hit(a, s.hit(w, a, m, f, i, w.Clock.Now().Add(-time.Duration(3+(n*7+i*5)%80)*time.Second)))
 			return err
 		}})
 	}
