@@ -27,6 +27,7 @@ type overviewPage struct {
 	Places   []share
 	Hosts    []share
 	Latest   []store.Hit
+	Cases    []store.CaseRow // open ones that the visitor may know of
 
 	Sight     store.Sight
 	SightBar  chart
@@ -47,6 +48,12 @@ func (c *Console) overview(v *visit) error {
 	ctx := v.r.Context()
 	if p.Hits {
 		if err := c.overviewAlerts(ctx, &p); err != nil {
+			return err
+		}
+	}
+	if v.who.May(auth.CasesRead) {
+		var err error
+		if p.Cases, err = c.store.Cases(ctx, v.who.Actor, store.CaseFilter{State: "open", Limit: 5}); err != nil {
 			return err
 		}
 	}
