@@ -23,7 +23,8 @@ before(async () => {
   paths = { login: "/login", overview: "/", alerts: "/alerts", "alerts-none": "/alerts?host=nowhere", alert: await first("/alerts?verdict=QUANTISED&state=all", row), hits: "/hits", hit: await first("/hits?verdict=DERIVED", row),
     search: "/search?q=ws-", models: "/models", model: "/models/borealis-embed", inventory: "/inventory", agents: "/agents", agent: await first("/agents?show=faults", row), "agent-cloned": await first("/agents?show=cloned", row),
     sweeps: "/sweeps", sweep: await first("/sweeps", row), policies: "/policies", policy: "/policies/workstations", audit: "/audit", "audit-entry": "/audit/12", settings: "/settings", missing: "/nothing-here" };
-  for (const [name, path] of Object.entries({ cases: "/cases", kpis: "/kpis" })) if ((await page.request.get(w.url + path)).ok()) paths[name] = path;
+  Object.assign(paths, { cases: "/cases", "cases-none": "/cases?q=nothing-of-the-kind", case: await first("/cases?phase=contain", row), "case-closed": await first("/cases?state=closed", row), "case-new": "/cases/new", kpis: "/kpis" });
+  paths["case-report"] = paths.case + "/report";
   await page.context().close();
 });
 after(() => w.end());
