@@ -24,8 +24,7 @@ func renderNotice(format string, e *Event) (body []byte, mediaType string, err e
 	case Slack:
 		v = map[string]string{"text": strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;").Replace(text)}
 	case CEF:
-		head := strings.NewReplacer(`\`, `\\`, "|", `\|`).Replace(text)
-		return fmt.Appendf(nil, "CEF:0|weightwarden|weightwarden|1|%s|%s|%d|externalId=%s", e.Name, head, []int{3, 10, 8, 6, 3}[min(max(n.Severity, 0), 4)], n.Case),
+		return fmt.Appendf(nil, "CEF:0|weightwarden|fpserver|1|%s|%s|%d|externalId=%s", cefHead(e.Name), cefHead(text), []int{3, 10, 8, 5, 3}[min(max(n.Severity, 0), 4)], cefValue(n.Case)),
 			"text/plain; charset=utf-8", nil
 	case Native:
 		v = map[string]any{"type": e.Name, "timestamp": e.Time.UTC(), "data": n}

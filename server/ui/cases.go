@@ -325,7 +325,11 @@ func (c *Console) actOnCase(v *visit, id string, f url.Values) error {
 	case "member":
 		return c.store.AddCaseMember(ctx, who, id, cases.Member{Actor: strings.TrimSpace(f.Get("value")), Name: strings.TrimSpace(f.Get("text"))})
 	case "unmember":
-		return c.store.RemoveCaseMember(ctx, who, id, f.Get("value"))
+		actor, err := url.QueryUnescape(f.Get("value"))
+		if err != nil {
+			return inputError("the form cannot be read")
+		}
+		return c.store.RemoveCaseMember(ctx, who, id, actor)
 	case "observable":
 		return c.addObservable(v, id, f)
 	case "hold":
@@ -345,7 +349,12 @@ func (c *Console) actOnCase(v *visit, id string, f url.Values) error {
 		if reason == "" {
 			return inputError("say what shows that the copy is gone")
 		}
-		return c.store.RemoveCopy(ctx, who, f.Get("agent"), f.Get("path"), reason)
+		agent, err1 := url.QueryUnescape(f.Get("agent"))
+		path, err2 := url.QueryUnescape(f.Get("path")) // carried so, since a page shows no raw path of an agent
+		if err1 != nil || err2 != nil {
+			return inputError("the form cannot be read")
+		}
+		return c.store.RemoveCopy(ctx, who, agent, path, reason)
 	}
 	a, err := formAction(f)
 	if err != nil {

@@ -25,7 +25,7 @@ func functions() template.FuncMap {
 		"newest":   newestVersion, "count": countWord, "count0": countOrDash, "any": anyWord, "permit": permitState, "standing": standing, "day": day, "cutTo": cutTo,
 		"rules": ruleText, "ratio": ratio, "days": days, "tokenState": tokenState,
 		"severities": func() []string { return []string{"critical", "high", "medium", "low"} }, "inc": func(n int) int { return n + 1 },
-		"phaseName": phaseName, "clockClass": clockClass, "unmet": unmet, "join": func(list []string) string { return strings.Join(list, ", ") },
+		"phaseName": phaseName, "prose": prose, "carried": url.QueryEscape, "clockClass": clockClass, "unmet": unmet, "join": func(list []string) string { return strings.Join(list, ", ") },
 		"approvalName": approvalName, "spreadRow": func(name string, s cases.Spread) spreadRow { return spreadRow{name, s} },
 		"rfc3339": func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
 	}
@@ -146,6 +146,17 @@ func typed(text string) string {
 		}
 		return r
 	}, text[:min(len(text), longest)])
+}
+
+// prose is a longer text for a field that people type in: lines stay, the rest of
+// what nobody types goes, and nothing is cut that they could have written.
+func prose(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r != '\n' && r != '\t' && (unicode.IsControl(r) || unicode.Is(unicode.Cf, r)) {
+			return -1
+		}
+		return r
+	}, text)
 }
 
 // gravity is the class of a chip for how grave a finding or fault is.
