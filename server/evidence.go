@@ -16,6 +16,7 @@ import (
 	"weightwarden/internal/bundle"
 	"weightwarden/server/auth"
 	"weightwarden/server/cases"
+	"weightwarden/server/export"
 	"weightwarden/server/store"
 	"weightwarden/server/ui"
 )
@@ -104,6 +105,15 @@ func (s *Server) writeBundle(ctx context.Context, out io.Writer, f *store.CaseFi
 	w.AddJSON("indicators.json", f.Observables)
 	w.AddJSON("custody.json", f.Custody)
 	w.AddJSON("playbook.json", s.playbook)
+	e, err := s.evidenceOf(ctx, f)
+	if err != nil {
+		return err
+	}
+	stix, err := export.STIX(e)
+	if err != nil {
+		return err
+	}
+	w.Add("stix.json", stix)
 	if err := s.addHits(ctx, w, f); err != nil {
 		return err
 	}

@@ -113,6 +113,7 @@ func (s *Server) routes() []route {
 		{"POST", "/v1/cases/{id}/hold", auth.CasesWrite, s.holdCase},
 		{"GET", "/v1/cases/{id}/report", auth.CasesRead, s.caseReport},
 		{"GET", "/v1/cases/{id}/bundle", auth.CasesRead, s.caseBundle},
+		{"GET", "/v1/export/stix", auth.HitsRead, s.stix},
 		{"POST", "/v1/copies/gone", auth.CasesWrite, s.removeCopy},
 		{"POST", "/v1/signals", auth.SignalsWrite, s.takeSignal},
 		{"GET", "/v1/playbooks/PB-53", auth.CasesRead, s.getPlaybook},
