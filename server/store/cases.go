@@ -17,6 +17,7 @@ import (
 const (
 	learnedHits = 500
 	shownEvents = 2000
+	shownCopies = 40 // of each model; the inventory has them all
 )
 
 // NewCase is what somebody opens a case with.
@@ -406,7 +407,7 @@ func (s *Store) Cases(ctx context.Context, by Actor, f CaseFilter) ([]CaseRow, e
 			k.due = (SELECT MIN(j.due) FROM case_clock j WHERE j.case_id = c.id AND j.stopped = 0 AND j.paused = 0)), 0),
 		(SELECT COUNT(*) FROM case_clock k WHERE k.case_id = c.id AND k.breached > 0),
 		(SELECT COUNT(*) FROM case_task k WHERE k.case_id = c.id AND k.state = 'open'), (SELECT COUNT(*) FROM case_task k WHERE k.case_id = c.id)
-		FROM case_file c WHERE `+where+" ORDER BY c.number DESC LIMIT ?", append(args, f.Limit)...)
+		FROM (SELECT * FROM case_file c WHERE `+where+" ORDER BY c.number DESC LIMIT ?) c ORDER BY c.number DESC", append(args, f.Limit)...)
 	return collect(rows, err, func(r *sql.Rows) (CaseRow, error) {
 		var row CaseRow
 		var due, since int64
@@ -531,19 +532,17 @@ func (s *Store) caseAlerts(ctx context.Context, id string) ([]Alert, error) {
 	return collect(rows, err, func(r *sql.Rows) (Alert, error) { return scanAlert(r) })
 }
 
-// caseCopies lists where copies of the models lie that are not authorised.
+// caseCopies lists where copies of the models lie that are not authorised, first
+// those that are not gone, the newest of each model.
 func (s *Store) caseCopies(ctx context.Context, models []string) ([]Copy, error) {
 	var out []Copy
 	for _, m := range models {
-		list, err := s.Copies(ctx, m, 500)
+		rows, err := s.query(ctx, "SELECT "+copyColumns+" FROM copy WHERE model = ? AND authorised = '' ORDER BY gone, last_seen DESC LIMIT ?", m, shownCopies)
+		list, err := collect(rows, err, scanCopy)
 		if err != nil {
 			return nil, err
 		}
-		for _, c := range list {
-			if c.Authorised == "" {
-				out = append(out, c)
-			}
-		}
+		out = append(out, list...)
 	}
 	return out, nil
 }

@@ -21,9 +21,12 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"weightwarden/internal/api"
 	"weightwarden/server"
 	"weightwarden/server/auth"
+	"weightwarden/server/cases"
 	"weightwarden/server/ingest"
 	"weightwarden/server/store"
 )
@@ -31,17 +34,18 @@ import (
 func main() {
 	alerts := flag.Int("alerts", 100_000, "`NUMBER` of alerts")
 	agents := flag.Int("agents", 2_000, "`NUMBER` of agents")
+	incidents := flag.Int("cases", 10_000, "`NUMBER` of cases")
 	times := flag.Int("times", 40, "how `OFTEN` each page is asked for")
 	doc := flag.String("doc", "docs/console.md", "`FILE` to write the table to; empty: only print it")
 	keep := flag.String("data", "", "`DIR` of the store, filled if it is empty; default: a temporary one")
 	flag.Parse()
-	if err := run(*alerts, *agents, *times, *doc, *keep); err != nil {
+	if err := run(*alerts, *agents, *incidents, *times, *doc, *keep); err != nil {
 		fmt.Fprintln(os.Stderr, "console:", err)
 		os.Exit(1)
 	}
 }
 
-func run(alerts, agents, times int, doc, dir string) (err error) {
+func run(alerts, agents, incidents, times int, doc, dir string) (err error) {
 	if dir == "" {
 		if dir, err = os.MkdirTemp("", "weightwarden-console-"); err != nil {
 			return err
@@ -57,7 +61,7 @@ func run(alerts, agents, times int, doc, dir string) (err error) {
 	if err := s.Close(); err != nil {
 		return err
 	}
-	if err := fill(ctx, filepath.Join(dir, "server.db"), alerts, agents); err != nil {
+	if err := fill(ctx, filepath.Join(dir, "server.db"), alerts, agents, incidents); err != nil {
 		return err
 	}
 	if s, err = server.New(ctx, cfg); err != nil {
@@ -76,7 +80,7 @@ func run(alerts, agents, times int, doc, dir string) (err error) {
 	if err != nil {
 		return err
 	}
-	table := render(rows, alerts, agents)
+	table := render(rows, alerts, agents, incidents)
 	fmt.Print(table)
 	if doc != "" {
 		return replace(doc, table)
@@ -86,7 +90,7 @@ func run(alerts, agents, times int, doc, dir string) (err error) {
 
 // fill makes alerts: one for each hit, of users, hosts and models in turn, with one
 // in ten closed and one in ten taken.
-func fill(ctx context.Context, path string, alerts, agents int) (err error) {
+func fill(ctx context.Context, path string, alerts, agents, incidents int) (err error) {
 	st, err := store.Open(ctx, store.Config{Path: path})
 	if err != nil {
 		return err
@@ -124,7 +128,46 @@ func fill(ctx context.Context, path string, alerts, agents int) (err error) {
 			return err
 		}
 	}
-	return settle(ctx, st, by)
+	if err := settle(ctx, st, by); err != nil {
+		return err
+	}
+	return openCases(ctx, st, incidents)
+}
+
+// openCases opens cases of three alerts each, every third of them closed, on several
+// ways at once so that commits are shared.
+func openCases(ctx context.Context, st *store.Store, n int) error {
+	pb, err := cases.PB53()
+	if err != nil || n == 0 {
+		return err
+	}
+	var ids []string
+	err = st.EachAlert(ctx, store.AlertFilter{State: "active"}, func(a store.Alert) error {
+		ids = append(ids, a.ID)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	by := store.Actor{Kind: "user", ID: "ada", Name: "ada"}
+	summary := "A drill."
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(32)
+	for i := range n {
+		group.Go(func() error {
+			id, err := st.OpenCase(ctx, by, pb, store.NewCase{Title: fmt.Sprintf("case %d", i), TLP: "AMBER", Alerts: []string{ids[3*i%len(ids)], ids[(3*i+1)%len(ids)], ids[(3*i+2)%len(ids)]}})
+			if err != nil || i%3 > 0 {
+				return err
+			}
+			for _, a := range []cases.Action{{Do: "take"}, {Do: "write", Summary: &summary}, {Do: "close", Value: "test"}} {
+				if err := st.ChangeCase(ctx, by, pb, store.ActionChange(id, 0, &a)); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	return group.Wait()
 }
 
 // settle closes one alert in ten and takes another.
@@ -212,7 +255,7 @@ type row struct {
 
 // page is what is measured. next: how deep into its list to go first.
 type page struct {
-	name, path string
+	name, path string // "@LIST#BELOW": the first row of a list, and a page below it
 	next       int
 }
 
@@ -221,7 +264,8 @@ func pages() []page {
 		{"overview", "/", 0}, {"alerts, worst first", "/alerts", 0}, {"alerts, tenth page", "/alerts", 9}, {"alerts, not taken", "/alerts?state=open", 0}, {"alerts, newest first", "/alerts?state=all&sort=newest", 0},
 		{"alerts of a host", "/alerts?host=host-00042", 0}, {"alerts of a model, high", "/alerts?model=model-07&severity=high", 0}, {"alerts to a place, verdict", "/alerts?destination=archive&verdict=DERIVED", 0},
 		{"alerts, text that is there", "/alerts?q=weights-00099", 0}, {"alerts, text that is nowhere", "/alerts?q=nothing-like-this&state=all", 0}, {"alert", "@/alerts", 0},
-		{"hits", "/hits", 0}, {"hits, text that is nowhere", "/hits?q=nothing-like-this", 0}, {"hit", "@/hits", 0}, {"search: a user", "/search?q=user-00123", 0}, {"search: a digest", "/search?q=" + fmt.Sprintf("%064x", 77), 0},
+		{"hits", "/hits", 0}, {"hits, text that is nowhere", "/hits?q=nothing-like-this", 0}, {"hit", "@/hits", 0}, {"cases", "/cases", 0}, {"cases, tenth page", "/cases", 9}, {"cases, closed", "/cases?state=closed", 0}, {"cases, text that is nowhere", "/cases?q=nothing-like-this&state=all", 0},
+		{"case", "@/cases", 0}, {"report of a case", "@/cases#report", 0}, {"figures of cases", "/kpis", 0}, {"search: a user", "/search?q=user-00123", 0}, {"search: a digest", "/search?q=" + fmt.Sprintf("%064x", 77), 0},
 		{"models", "/models", 0}, {"model", "/models/model-07", 0}, {"inventory", "/inventory", 0}, {"inventory of a host", "/inventory?host=host-00042", 0}, {"agents", "/agents", 0}, {"agent", "@/agents", 0},
 		{"sweeps", "/sweeps", 0}, {"policies", "/policies", 0}, {"audit", "/audit", 0}, {"audit entry", "/audit/1000", 0}, {"settings", "/settings", 0},
 	}
@@ -234,6 +278,7 @@ var (
 
 func (b *browser) find(p page) (string, error) {
 	path, first := strings.CutPrefix(p.path, "@")
+	path, below, _ := strings.Cut(path, "#")
 	for range p.next {
 		body, _, err := b.get(path)
 		if err != nil {
@@ -256,7 +301,10 @@ func (b *browser) find(p page) (string, error) {
 	if m == nil {
 		return "", fmt.Errorf("%s has no row", path)
 	}
-	return m[1], nil
+	if below != "" {
+		below = "/" + below
+	}
+	return m[1] + below, nil
 }
 
 func measure(b *browser, times int) ([]row, error) {
@@ -281,9 +329,9 @@ func measure(b *browser, times int) ([]row, error) {
 	return rows, nil
 }
 
-func render(rows []row, alerts, agents int) string {
+func render(rows []row, alerts, agents, incidents int) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%d alerts, a hit each, %d agents, SQLite, %d cores; times of the server for a whole page, without the network.\n\n", alerts, agents, runtime.NumCPU())
+	fmt.Fprintf(&b, "%d alerts, a hit each, %d cases, %d agents, SQLite, %d cores; times of the server for a whole page, without the network.\n\n", alerts, incidents, agents, runtime.NumCPU())
 	b.WriteString("| page | p50, ms | p95, ms | longest, ms | page, kB |\n|---|---:|---:|---:|---:|\n")
 	ms := func(d time.Duration) string { return fmt.Sprintf("%.1f", float64(d.Microseconds())/1000) }
 	for _, r := range rows {
