@@ -133,6 +133,7 @@ func (g *gauges) Collect(out chan<- prometheus.Metric) {
 				float64(counts[severity]), strconv.Itoa(severity))
 		}
 	}
+	g.work(ctx, out)
 	fleet, err := g.store.Fleet(ctx)
 	if err != nil {
 		return
@@ -143,6 +144,25 @@ func (g *gauges) Collect(out chan<- prometheus.Metric) {
 	out <- prometheus.MustNewConstMetric(gauge("agents_pending_hits", "Hits that wait on agents."), prometheus.GaugeValue, float64(fleet.Pending))
 	out <- prometheus.MustNewConstMetric(gauge("agents_lost_events", "Telemetry that agents had to drop."), prometheus.GaugeValue, float64(fleet.Lost))
 	out <- prometheus.MustNewConstMetric(gauge("agents_open_gaps", "Times and places that were not watched and not made up for."), prometheus.GaugeValue, float64(fleet.Gaps))
+}
+
+// work is what waits: cases with their clocks, messages, the audit log. Restricted
+// cases are not counted: whoever reads metrics is not among their members.
+func (g *gauges) work(ctx context.Context, out chan<- prometheus.Metric) {
+	if open, late, err := g.store.CaseCounts(ctx, store.Actor{}); err == nil {
+		for severity := store.SeverityCritical; severity <= store.SeverityLow; severity++ {
+			name := strconv.Itoa(severity)
+			out <- prometheus.MustNewConstMetric(gauge("cases_open", "Open cases by severity, without restricted ones.", "severity"), prometheus.GaugeValue, float64(open[severity]), name)
+			out <- prometheus.MustNewConstMetric(gauge("cases_late", "Open cases with a clock that ran out, by severity.", "severity"), prometheus.GaugeValue, float64(late[severity]), name)
+		}
+	}
+	if waiting, oldest, err := g.store.OutboxState(ctx); err == nil {
+		out <- prometheus.MustNewConstMetric(gauge("outbox_waiting", "Messages that are not delivered yet."), prometheus.GaugeValue, float64(waiting))
+		out <- prometheus.MustNewConstMetric(gauge("outbox_oldest_seconds", "Age of the oldest message that is not delivered; 0 without one."), prometheus.GaugeValue, oldest.Seconds())
+	}
+	if n, err := g.store.AuditSize(ctx); err == nil {
+		out <- prometheus.MustNewConstMetric(gauge("audit_entries", "Entries of the audit log."), prometheus.GaugeValue, float64(n))
+	}
 }
 
 // limiter slows down who guesses tokens. It counts failures only, by address.

@@ -87,6 +87,12 @@ func hashReader(ctx context.Context, q querier) tlog.HashReader {
 	})
 }
 
+// AuditSize returns how many entries the audit log has.
+func (s *Store) AuditSize(ctx context.Context) (n int64, err error) {
+	err = s.queryRow(ctx, "SELECT COALESCE(MAX(seq)+1, 0) FROM audit").Scan(&n)
+	return n, err
+}
+
 // AuditTree returns the size and the root hash of the audit log.
 func (s *Store) AuditTree(ctx context.Context) (tlog.Tree, error) {
 	var n int64

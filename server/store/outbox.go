@@ -223,3 +223,13 @@ func (s *Store) Replay(ctx context.Context, by Actor, target string, since time.
 		return tx.Audit(ctx, by, "target.replay", target, map[string]any{"since": since, "messages": n})
 	})
 }
+
+// OutboxState says how many messages wait and how old the oldest is.
+func (s *Store) OutboxState(ctx context.Context) (waiting int64, oldest time.Duration, err error) {
+	var since int64
+	err = s.queryRow(ctx, "SELECT COUNT(*), COALESCE(MIN(created), 0) FROM outbox WHERE delivered = 0").Scan(&waiting, &since)
+	if waiting > 0 {
+		oldest = max(0, s.now().Sub(fromMicros(since)))
+	}
+	return waiting, oldest, err
+}
