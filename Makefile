@@ -123,4 +123,4 @@ oracle: ## compare the decoders with safetensors, gguf, onnx, numpy and h5py on 
 	@.venv/bin/python -m pip install -q -r testdata/gen/requirements.txt
 	@mkdir -p bin && $(GO) build -buildvcs=false -o bin/oracle ./testdata/gen/oracle
 	@.venv/bin/python testdata/gen/oracle.py bin/oracle
-	@.venv/bin/python testdata/gen/sigma.py deploy/sigma/*.yml
+	@.venv/bin/python testdata/gen/sigma_rules.py deploy/sigma/*.yml

@@ -1,6 +1,6 @@
 """Parses the rules of deploy/sigma with pySigma; every error is printed.
 
-usage: sigma.py FILE ...
+usage: sigma_rules.py FILE ...
 """
 import sys
 
