@@ -36,6 +36,7 @@ func Decoders() formats.Decoders {
 			tfjs.Decoder{},
 			coreml.Decoder{},
 			tensorflow.Decoder{},
+			tensorflow.GraphDecoder{},
 			tensorrt.Decoder{},
 			lfs.Decoder{},
 			sharded.Decoder{Shards: []formats.Decoder{safetensors.Decoder{}, pytorch.Decoder{}}},

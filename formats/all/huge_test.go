@@ -24,6 +24,16 @@ func hugeHeads(t *testing.T) map[string][]byte {
 	graph := binary.AppendUvarint(formatstest.Proto{5<<3 | 2}, uint64(len(tensor))+size)
 	onnx := append(formatstest.Proto{}.Varint(1, 8).Text(2, "t"), 7<<3|2)
 	onnx = binary.AppendUvarint(onnx, uint64(len(graph)+len(tensor))+size)
+	// A frozen graph: node 1, attribute 5, its value 2, tensor 8, content 4.
+	constant := formatstest.Proto{}.Varint(1, 1).Bytes(2, formatstest.Proto{}.Bytes(2, formatstest.Proto{}.Varint(1, 25<<30)))
+	constant = binary.AppendUvarint(append(constant, 4<<3|2), size)
+	for _, within := range []struct {
+		head  formatstest.Proto
+		field uint64
+	}{{nil, 8}, {formatstest.Proto{}.Text(1, "value"), 2}, {formatstest.Proto{}.Text(1, "w").Text(2, "Const"), 5}, {nil, 1}} {
+		tag := binary.AppendUvarint(append(within.head, byte(within.field<<3|2)), uint64(len(constant))+size)
+		constant = slices.Concat(tag, constant)
+	}
 	gguf := formatstest.GGUF{Version: 3, Arrays: []formatstest.Array{{Name: "w", DType: formats.F32, Shape: []int64{25, 1 << 30}}}}.Bytes()
 	npy := fmt.Sprintf("\x93NUMPY\x01\x00\x76\x00%-118s", "{'descr': '<f4', 'fortran_order': False, 'shape': (25, 1073741824), }")
 	hdf5, err := os.ReadFile(fixtures.Path(t, "fixtures", "hdf5", "huge.head"))
@@ -35,7 +45,9 @@ func hugeHeads(t *testing.T) map[string][]byte {
 		"gguf":        append(gguf, make([]byte, -len(gguf)&31)...),
 		"onnx":        slices.Concat(onnx, graph, tensor),
 		"npy":         []byte(npy),
-		"hdf5":        hdf5[:2048],
+
+		"tensorflow-graph": constant,
+		"hdf5":             hdf5[:2048],
 		"tflite": formatstest.FlatBuffer("TFL3", formatstest.Table{uint32(3), nil, []formatstest.Table{
 			{[]formatstest.Table{{[]int32{25, 1 << 30}, byte(0), uint32(1), "w"}}}}, nil,
 			[]formatstest.Table{{}, {nil, uint64(4096), uint64(size)}}}),

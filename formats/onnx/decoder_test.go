@@ -183,7 +183,7 @@ func typed(dt dataType, a formatstest.Array, piece int, packed bool) proto {
 // A long list of numbers of variable length reads the same from any offset.
 func TestRepackedRandomAccess(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
-	const n = 5*markEvery + 77
+	const n = 5*(1<<14) + 77
 	want := make([]byte, 0, 8*n)
 	var packed, alone proto
 	for range n {

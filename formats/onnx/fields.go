@@ -5,6 +5,7 @@ import (
 	"math"
 
 	"weightwarden/formats"
+	"weightwarden/formats/internal/protobuf"
 )
 
 // field reads one field of the innermost message.
@@ -19,24 +20,24 @@ func (p *parser) field(top *frame) error {
 		return fmt.Errorf("%w: field number %d", formats.ErrMalformed, number)
 	}
 	switch wire {
-	case wireVarint:
+	case protobuf.Varint:
 		v, err := p.in.Uvarint()
 		if err == nil {
-			p.varint(top, number, v, segment{body, p.in.Offset() - body, int(body - at)})
+			p.varint(top, number, v, protobuf.Piece{Offset: body, Length: p.in.Offset() - body, Tag: int(body - at)})
 		}
 		return p.inside(top, err)
-	case wire64, wire32:
+	case protobuf.Fixed64, protobuf.Fixed32:
 		size := int64(8)
-		if wire == wire32 {
+		if wire == protobuf.Fixed32 {
 			size = 4
 		}
-		if top.kind == tensorProto && (number == floatData && wire == wire32 || number == doubleData && wire == wire64) {
-			p.t.add(number, segment{body, size, int(body - at)})
+		if top.kind == tensorProto && (number == floatData && wire == protobuf.Fixed32 || number == doubleData && wire == protobuf.Fixed64) {
+			p.t.add(number, protobuf.Piece{Offset: body, Length: size, Tag: int(body - at)})
 		}
 		return p.inside(top, p.in.Skip(size))
-	case wireBytes:
+	case protobuf.Bytes:
 		return p.bytes(top, number)
-	case wireGroup:
+	case protobuf.Group:
 		return p.group(top, number)
 	}
 	return fmt.Errorf("%w: wire type %d", formats.ErrMalformed, wire)
@@ -140,7 +141,7 @@ func (p *parser) text(top *frame, number uint64, s string) {
 }
 
 // varint takes a number that stands alone in a message.
-func (p *parser) varint(top *frame, number, v uint64, s segment) {
+func (p *parser) varint(top *frame, number, v uint64, s protobuf.Piece) {
 	switch top.kind {
 	case modelProto:
 		if number == 1 {
@@ -180,9 +181,9 @@ func (p *parser) blob(top *frame, number uint64, at, n, claimed int64) error {
 			return p.packedDims(at + n)
 		case rawData:
 			p.t.raws++
-			p.t.raw, p.t.rawClaimed = segment{at, n, 0}, claimed
+			p.t.raw, p.t.rawClaimed = protobuf.Piece{Offset: at, Length: n}, claimed
 		case floatData, int32Data, int64Data, doubleData, uint64Data:
-			p.t.add(number, segment{at, n, 0})
+			p.t.add(number, protobuf.Piece{Offset: at, Length: n})
 		case 6:
 			p.t.strings += n
 		}
@@ -209,47 +210,10 @@ func (p *parser) packedDims(end int64) error {
 	return nil
 }
 
-// group passes over a group, a message form that protobuf gave up; readers skip
-// unknown ones, nested or not.
+// group passes over a group.
 func (p *parser) group(top *frame, number uint64) error {
 	start := p.in.Offset()
-	nested := []uint64{number}
-	for len(nested) > 0 {
-		tag, err := p.in.Uvarint()
-		if err == nil {
-			switch tag & 7 {
-			case wireVarint:
-				_, err = p.in.Uvarint()
-			case wire64:
-				err = p.in.Skip(8)
-			case wire32:
-				err = p.in.Skip(4)
-			case wireBytes:
-				var n uint64
-				if n, err = p.in.Uvarint(); err == nil {
-					err = p.in.SkipArray(n, 1)
-				}
-			case wireGroup:
-				nested = append(nested, tag>>3)
-			case wireEnd:
-				if nested[len(nested)-1] != tag>>3 {
-					return fmt.Errorf("%w: a group ends as another one", formats.ErrMalformed)
-				}
-				nested = nested[:len(nested)-1]
-			default:
-				err = fmt.Errorf("%w: wire type %d", formats.ErrMalformed, tag&7)
-			}
-		}
-		if err := p.inside(top, err); err != nil {
-			return err
-		}
-		if len(nested) > 100 {
-			return fmt.Errorf("%w: groups nested over 100 levels", formats.ErrMalformed)
-		}
-		if p.fields++; p.fields%4096 == 0 && p.ctx.Err() != nil {
-			return p.ctx.Err()
-		}
-	}
+	err := protobuf.SkipGroup(p.ctx.Err, p.in, number)
 	p.unknown += p.in.Offset() - start
-	return nil
+	return p.inside(top, err)
 }

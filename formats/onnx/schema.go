@@ -18,16 +18,6 @@ const (
 	opsetProto
 )
 
-// The wire types of protobuf.
-const (
-	wireVarint = 0
-	wire64     = 1
-	wireBytes  = 2
-	wireGroup  = 3
-	wireEnd    = 4
-	wire32     = 5
-)
-
 // child returns the message type of a field that holds a message which may lead
 // to tensors or describes them.
 func child(k kind, field uint64) (kind, bool) {

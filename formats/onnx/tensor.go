@@ -7,10 +7,8 @@ import (
 	"strings"
 
 	"weightwarden/formats"
+	"weightwarden/formats/internal/protobuf"
 )
-
-// maxSegments bounds the pieces in which the typed data of one tensor may come.
-const maxSegments = 4096
 
 // tensor is a TensorProto while it is read.
 type tensor struct {
@@ -19,11 +17,11 @@ type tensor struct {
 	dims       []int64
 	badDims    bool
 	dtype      uint64
-	raw        segment
+	raw        protobuf.Piece
 	rawClaimed int64
 	raws       int
 	field      uint64 // of the typed data
-	segments   []segment
+	pieces     []protobuf.Piece
 	mixed      bool // typed data in more than one field or too many pieces
 	strings    int64
 
@@ -39,25 +37,17 @@ func (t *tensor) dim(v uint64) {
 	t.dims = append(t.dims, int64(v))
 }
 
-// add notes a piece of typed data. Numbers that stand alone, each behind its tag,
-// make one piece as long as they follow each other.
-func (t *tensor) add(field uint64, s segment) {
+// add notes a piece of typed data.
+func (t *tensor) add(field uint64, s protobuf.Piece) {
 	if t.field != 0 && t.field != field {
 		t.mixed = true
 		return
 	}
 	t.field = field
-	if n := len(t.segments); n > 0 && s.tag > 0 {
-		if last := &t.segments[n-1]; last.tag == s.tag && last.offset+last.length+int64(s.tag) == s.offset {
-			last.length += int64(s.tag) + s.length
-			return
-		}
-	}
-	if len(t.segments) == maxSegments {
+	var ok bool
+	if t.pieces, ok = protobuf.Append(t.pieces, s); !ok {
 		t.mixed = true
-		return
 	}
-	t.segments = append(t.segments, s)
 }
 
 func (t *tensor) externalEntry(key, value string) {
@@ -96,15 +86,15 @@ func (p *parser) emit() {
 	if t.raws > 1 {
 		p.find("raw_data", formats.Warning, t.at, "tensor %.200q has raw_data %d times, of which the last counts", t.name, t.raws)
 	}
-	if t.raws > 0 && (t.location == 1 || len(t.segments) > 0) {
+	if t.raws > 0 && (t.location == 1 || len(t.pieces) > 0) {
 		p.find("raw_data", formats.Warning, t.at, "tensor %.200q has its data in several places", t.name)
 	}
 	switch {
-	case t.location == 1 || t.file != "" && t.raws == 0 && len(t.segments) == 0:
+	case t.location == 1 || t.file != "" && t.raws == 0 && len(t.pieces) == 0:
 		p.external(&out, size)
 	case t.raws > 0:
-		out.Data = formats.Extent{Source: p.src, Offset: t.raw.offset, Length: t.rawClaimed}
-	case len(t.segments) > 0:
+		out.Data = formats.Extent{Source: p.src, Offset: t.raw.Offset, Length: t.rawClaimed}
+	case len(t.pieces) > 0:
 		p.typed(&out, dt, size, fits)
 	case fits && count == 0:
 		out.Data.Source = p.src

@@ -205,10 +205,7 @@ func (p *parser) add(key string, it item) {
 	if it.slices > 0 && it.size == 0 || it.dtype == typeString {
 		return
 	}
-	t := formats.Tensor{Name: formats.Cut(key, p.limits.NameBytes), Shape: it.shape}
-	if i := strings.IndexByte(key, 0); i > 0 {
-		t.Name = formats.Cut(key[:i], p.limits.NameBytes) // a slice: name, zero byte, extent
-	}
+	t := formats.Tensor{Name: formats.Cut(sliceName(key), p.limits.NameBytes), Shape: it.shape}
 	if it.dtype < uint64(len(types)) {
 		t.DType = types[it.dtype]
 	}
@@ -225,6 +222,18 @@ func (p *parser) add(key string, it item) {
 		p.clipped++
 	}
 	p.model.Tensors = append(p.model.Tensors, t)
+}
+
+// sliceName is the tensor's name in the key of a slice, and any other key itself.
+// The key is an ordered code: the number 0, which is a byte of 0, the name with its
+// end marked by 0 1, and the extent (tensor_slice_util.h, ordered_code.h).
+func sliceName(key string) string {
+	if rest, ok := strings.CutPrefix(key, "\x00"); ok {
+		if name, _, ok := strings.Cut(rest, "\x00\x01"); ok {
+			return name
+		}
+	}
+	return key
 }
 
 func (p *parser) shardName(i uint64) string {

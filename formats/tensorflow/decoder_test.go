@@ -2,11 +2,13 @@ package tensorflow
 
 import (
 	"encoding/binary"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"weightwarden/formats"
 	"weightwarden/formats/formatstest"
+	"weightwarden/internal/fixtures"
 )
 
 type proto = formatstest.Proto
@@ -100,5 +102,13 @@ func TestOtherTables(t *testing.T) {
 		if m, err := formatstest.Check(t, Decoder{}, formats.BytesSource(data), formats.Limits{}); err == nil {
 			t.Errorf("%s: %+v", name, m)
 		}
+	}
+}
+
+func TestCheckpointsReadWhatTensorFlowReads(t *testing.T) {
+	for _, name := range []string{"saved_model/variables/variables.index", "new.ckpt.index"} {
+		t.Run(name, func(t *testing.T) {
+			formatstest.Expect(t, Decoder{}, fixtures.Path(t, "fixtures/tensorflow", filepath.FromSlash(name)))
+		})
 	}
 }
