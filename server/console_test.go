@@ -180,7 +180,7 @@ func TestEveryPageAndLinkOfTheDemoAnswers(t *testing.T) {
 	r := startIn(t, demo(t))
 	c, _ := r.signedIn(t, r.token)
 	link := regexp.MustCompile(`(?:href|action|hx-get)="(/[^"#]*)"`)
-	seen, todo, byPath := map[string]bool{}, []string{"/", "/search?q=ws-", "/search?q=" + strings.Repeat("x", 399), "/audit?before=60", "/agents?show=silent"}, map[string]int{}
+	seen, todo, byPath := map[string]bool{}, []string{"/", "/search?q=ws-", "/search?q=WW-3", "/search?q=" + strings.Repeat("x", 399), "/audit?before=60", "/agents?show=silent"}, map[string]int{}
 	for len(todo) > 0 {
 		at := todo[0]
 		todo = todo[1:]
@@ -246,5 +246,19 @@ func TestPagesByRole(t *testing.T) {
 				t.Errorf("%s shows hits to an auditor", page)
 			}
 		}
+	}
+}
+
+// A case is found by its reference; whoever may not read cases finds none.
+func TestSearchFindsCases(t *testing.T) {
+	r := startIn(t, demo(t))
+	c, _ := r.signedIn(t, r.token)
+	if _, _, body := r.send(t, c, "", "GET", "/search?q=ww-3", nil); !strings.Contains(string(body), "<b>WW-3</b>") {
+		t.Error("WW-3 is not found")
+	}
+	auditor := must[api.TokenAnswer](t, r, "POST", "/v1/tokens", api.TokenRequest{Name: "auditor", Roles: []string{"auditor"}})
+	c, _ = r.signedIn(t, auditor.Token)
+	if _, _, body := r.send(t, c, "", "GET", "/search?q=ww-3", nil); strings.Contains(string(body), "<b>WW-3</b>") {
+		t.Error("an auditor finds WW-3")
 	}
 }

@@ -395,7 +395,7 @@ func TestObservablesAndVectors(t *testing.T) {
 
 func TestMeasure(t *testing.T) {
 	at := func(m int) time.Time { return monday().Add(time.Duration(m) * time.Minute) }
-	f := Measure([]Case{
+	f := Measure([]Times{
 		{Severity: 1, Occurred: at(0), Detected: at(10), Opened: at(12), Acknowledged: at(14), Contained: at(40), Closed: at(130)},
 		{Severity: 2, Occurred: at(0), Detected: at(30), Opened: at(31), Acknowledged: at(41)},
 	}, map[string]int{"false_positive": 1, "true_positive": 3})

@@ -48,9 +48,15 @@ type MetricShare struct {
 	Share
 }
 
+// Times is what a measure needs of a case; zero times have not come.
+type Times struct {
+	Severity                                                    int
+	Occurred, Detected, Opened, Acknowledged, Contained, Closed time.Time
+}
+
 // Measure computes the figures of cases. alerts counts closed alerts by their
 // resolution: a false alarm that never became a case counts as well.
-func Measure(list []Case, alerts map[string]int) Figures {
+func Measure(list []Times, alerts map[string]int) Figures {
 	f := Figures{Cases: len(list)}
 	var detect, ack, contain, resolve []time.Duration
 	add := func(to *[]time.Duration, from, until time.Time) {
@@ -69,7 +75,7 @@ func Measure(list []Case, alerts map[string]int) Figures {
 		}
 		add(&contain, from, c.Contained)
 		add(&resolve, from, c.Closed)
-		if c.Open() {
+		if c.Closed.IsZero() {
 			f.Open++
 		}
 	}

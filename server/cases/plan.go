@@ -3,6 +3,7 @@ package cases
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -181,6 +182,17 @@ func orNone(list []string) []string {
 
 // Ref is the case's name among people: "WW-12".
 func (c *Case) Ref() string { return fmt.Sprintf("WW-%d", c.Number) }
+
+// Number is the number of the case that a reference names, in either case of
+// letters; 0 for any other text.
+func Number(ref string) int64 {
+	digits, ok := strings.CutPrefix(strings.ToUpper(strings.TrimSpace(ref)), "WW-")
+	n, err := strconv.ParseInt(digits, 10, 64)
+	if !ok || err != nil {
+		return 0
+	}
+	return n
+}
 
 // SeverityName is "critical", "high", "medium" or "low".
 func SeverityName(n int) string {

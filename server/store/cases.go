@@ -383,8 +383,8 @@ type CaseFilter struct {
 	Severity int
 	Phase    string
 	Owner    string
-	Text     string
-	Before   int64 // number: the page after that case
+	Text     string // within title, subject or a model's name, or a reference ("WW-12")
+	Before   int64  // number: the page after that case
 	Limit    int
 }
 
@@ -441,7 +441,7 @@ func caseWhere(by Actor, f CaseFilter) (string, []any) {
 	}
 	if f.Text != "" {
 		like := "%" + escapeLike(strings.ToLower(f.Text)) + "%"
-		add(`(LOWER(c.title) LIKE ? ESCAPE '\' OR LOWER(c.subject) LIKE ? ESCAPE '\' OR LOWER(c.models) LIKE ? ESCAPE '\')`, like, like, like)
+		add(`(c.number = ? OR LOWER(c.title) LIKE ? ESCAPE '\' OR LOWER(c.subject) LIKE ? ESCAPE '\' OR LOWER(c.models) LIKE ? ESCAPE '\')`, cases.Number(f.Text), like, like, like)
 	}
 	return strings.Join(where, " AND "), args
 }

@@ -194,6 +194,13 @@ func testRestrictedCase(t *testing.T, s *store.Store) {
 	if list, err := s.Cases(t.Context(), bob, store.CaseFilter{Limit: 10}); err != nil || len(list) != 0 {
 		t.Errorf("a stranger lists it: %d, %v", len(list), err)
 	}
+	for text, want := range map[string]int{"ww-1": 1, "MALL": 1, "WW-2": 0, "1": 0} {
+		for who, want := range map[*store.Actor]int{&ana: want, &bob: 0} {
+			if list, err := s.Cases(t.Context(), *who, store.CaseFilter{Text: text, Limit: 10}); err != nil || len(list) != want {
+				t.Errorf("%s finds %d cases by %q, want %d: %v", who.Name, len(list), text, want, err)
+			}
+		}
+	}
 	if open, _, err := s.CaseCounts(t.Context(), bob); err != nil || open != [5]int{} {
 		t.Errorf("a stranger counts it: %v, %v", open, err)
 	}

@@ -13,11 +13,13 @@ const foundOfEach = 12
 type searchPage struct {
 	Text  string
 	Found store.Found
+	Cases []store.CaseRow
 	None  bool
 	Hits  bool
 }
 
-// search looks for a digest, or for the beginning of a host, model, user or file name.
+// search looks for a digest, for the beginning of a host, model, user or file name,
+// and for a case by its reference or a part of its title, subject or models.
 func (c *Console) search(v *visit) error {
 	text := strings.TrimSpace(v.r.URL.Query().Get("q"))
 	if len(text) > 400 {
@@ -30,6 +32,12 @@ func (c *Console) search(v *visit) error {
 			return err
 		}
 	}
+	if text != "" && v.who.May(auth.CasesRead) {
+		var err error
+		if p.Cases, err = c.store.Cases(v.r.Context(), v.who.Actor, store.CaseFilter{Text: text, Limit: foundOfEach}); err != nil {
+			return err
+		}
+	}
 	f := &p.Found
 	if !p.Hits {
 		f.Users, f.Files, f.Same = nil, nil, nil
@@ -37,6 +45,6 @@ func (c *Console) search(v *visit) error {
 	if !v.who.May(auth.AgentsRead) {
 		f.Agents = nil
 	}
-	p.None = len(f.Agents)+len(f.Models)+len(f.Users)+len(f.Files)+len(f.Same)+len(f.Owned) == 0
+	p.None = len(f.Agents)+len(f.Models)+len(f.Users)+len(f.Files)+len(f.Same)+len(f.Owned)+len(p.Cases) == 0
 	return c.render(v, http.StatusOK, "search", "Search", "", p)
 }
