@@ -32,6 +32,9 @@ func Compute(ctx context.Context, src formats.Source, m *formats.Model, opt Opti
 	if err := c.run(); err != nil {
 		return nil, err
 	}
+	if opt.Register && !opt.Quick {
+		c.newWorker().findTables()
+	}
 	if opt.FileDigests {
 		if err := c.fileDigests(src); err != nil {
 			return nil, err

@@ -16,6 +16,7 @@ type Matrix struct {
 	Name       string
 	Rows, Cols int
 	Data       []float32
+	DType      formats.DType // Unknown: that of the file
 }
 
 // Net returns the matrices of a transformer with the given number of layers and
@@ -128,7 +129,8 @@ func ShuffleRows(ms []Matrix, seed uint64) []Matrix {
 }
 
 // File lays the matrices out as a file: a header of the given text, then the
-// tensors in the given number format, each at a multiple of 8 bytes.
+// tensors in the given number format, if they have none of their own, each at a
+// multiple of 8 bytes.
 func File(header string, ms []Matrix, d formats.DType) (formats.Source, *formats.Model) {
 	b := []byte(header)
 	m := &formats.Model{Format: "test"}
@@ -139,21 +141,28 @@ func File(header string, ms []Matrix, d formats.DType) (formats.Source, *formats
 			b = append(b, 0)
 		}
 		at := len(b)
-		b = append(b, Encode(x.Data, x.Cols, d)...)
+		b = append(b, Encode(x.Data, x.Cols, x.dtype(d))...)
 		places = append(places, place{at, len(b) - at})
 	}
 	src := &source{formats.BytesSource(b)}
 	for i, x := range ms {
-		m.Tensors = append(m.Tensors, formats.Tensor{Name: x.Name, DType: d, Shape: []int64{int64(x.Rows), int64(x.Cols)},
+		m.Tensors = append(m.Tensors, formats.Tensor{Name: x.Name, DType: x.dtype(d), Shape: []int64{int64(x.Rows), int64(x.Cols)},
 			Data: formats.Extent{Source: src, Offset: int64(places[i].off), Length: int64(places[i].n)}})
 	}
 	return src, m
 }
 
+func (m *Matrix) dtype(file formats.DType) formats.DType {
+	if m.DType != formats.Unknown {
+		return m.DType
+	}
+	return file
+}
+
 // source makes BytesSource comparable.
 type source struct{ formats.BytesSource }
 
-// Encode packs values: F32, BF16 (rounded), Q8_0 or Q4_0 (as ggml's reference
+// Encode packs values: F32, BF16 (rounded), whole numbers as I64, I32, U8 or Bool, Q8_0 or Q4_0 (as ggml's reference
 // quantisers define them). Other types are a mistake of the test.
 func Encode(data []float32, cols int, d formats.DType) []byte {
 	var out []byte
@@ -166,6 +175,18 @@ func Encode(data []float32, cols int, d formats.DType) []byte {
 		for _, v := range data {
 			b := math.Float32bits(v)
 			out = binary.LittleEndian.AppendUint16(out, uint16((b+0x7fff+b>>16&1)>>16))
+		}
+	case formats.I64:
+		for _, v := range data {
+			out = binary.LittleEndian.AppendUint64(out, uint64(int64(v)))
+		}
+	case formats.I32:
+		for _, v := range data {
+			out = binary.LittleEndian.AppendUint32(out, uint32(int32(v)))
+		}
+	case formats.U8, formats.Bool:
+		for _, v := range data {
+			out = append(out, byte(v))
 		}
 	case formats.Q8_0:
 		for i := 0; i < len(data); i += 32 {

@@ -21,8 +21,8 @@ type Builder struct {
 	// Columns of the other axis, whole, for transposed copies and for matrices
 	// whose rows are too short. columnAt are their numbers.
 	columnAt []int64
-	columns  []float32 // row after row, len(columnAt) values each
-	formula  formulaTest
+	columns  []float32  // row after row, len(columnAt) values each
+	formula  [2]Formula // of rows, of columns
 	finite   int64
 }
 
@@ -133,15 +133,15 @@ func (b *Builder) sketchRow(i int64, row []float32) {
 		rank = b.aligned[b.next].rank
 		b.next++
 	}
+	if rank >= 0 && rank < formulaRows {
+		b.formula[0].Add(row)
+	}
 	mean, sigma, ok := moments(row)
 	if !ok {
 		return // not finite: no evidence
 	}
 	b.finite++
 	norm := sigma * float32(math.Sqrt(float64(len(row))))
-	if rank >= 0 && rank < formulaRows {
-		b.formula.add(row)
-	}
 	h := b.m.hash(i)
 	inSum := b.inSum(h)
 	inContent := norm > 0 && (len(b.t.Content) < ContentRows || norm > b.t.Content[len(b.t.Content)-1].Norm)
@@ -222,10 +222,20 @@ func (b *Builder) Finish() (*Tensor, string) {
 	if len(t.Content) == 0 && b.finite > 0 && b.sumRows > 0 && allZero(t.Aligned) {
 		return &t, "equal"
 	}
-	if b.formula.constant() {
+	if b.formula[0].Holds() || b.formula[1].Holds() || allSame(t.Aligned) {
 		return &t, "formula"
 	}
 	return &t, ""
+}
+
+// allSame reports whether a matrix repeats one row.
+func allSame(rows []Row) bool {
+	for _, r := range rows {
+		if r.Norm == 0 || r.Norm != rows[0].Norm || r.Bits != rows[0].Bits {
+			return false
+		}
+	}
+	return len(rows) >= formulaLeast
 }
 
 func allZero(rows []Row) bool {
@@ -265,12 +275,12 @@ func (b *Builder) sketchColumns() []Row {
 	for i := range out {
 		gather(c, b.columns, i, count)
 		out[i].Index = b.columnAt[i]
+		if i < formulaRows {
+			b.formula[1].Add(c)
+		}
 		mean, sigma, ok := moments(c)
 		if !ok {
 			continue
-		}
-		if i < formulaRows {
-			b.formula.addColumn(c)
 		}
 		out[i].Norm = sigma * float32(math.Sqrt(float64(n)))
 		out[i].Bits = sketchOne(c, signs, mean, 3*sigma, buckets(n))

@@ -2,8 +2,12 @@ package sketch
 
 import "math"
 
-// formulaRows is how many rows and columns are tested.
-const formulaRows = 8
+// formulaRows is how many rows and columns are tested at most, and formulaLeast how
+// many must have been: rows of one value say nothing.
+const (
+	formulaRows  = 16
+	formulaLeast = 4
+)
 
 // order of the linear recurrence. Eight terms follow sinusoids, exponentials,
 // polynomials and windowed sinusoids (a Hann window times a sine needs six): the
@@ -11,30 +15,80 @@ const formulaRows = 8
 // slopes. Trained weights are noise to it.
 const order = 8
 
-// formulaTest counts rows and columns that a formula made.
-type formulaTest struct {
-	rows, rowHits, columns, columnHits int
+// Formula counts rows and says whether a formula made all of them. The zero value is
+// ready.
+type Formula struct {
+	rows, hits int
+	centred    []float32
 }
 
-func (f *formulaTest) add(row []float32) {
+// Add tests a row, which it leaves as it is. One that follows no formula settles it.
+func (f *Formula) Add(row []float32) {
+	if f.hits < f.rows || flat(row) {
+		return
+	}
 	f.rows++
-	if f.rowHits == f.rows-1 && predictable(row) { // one that follows no formula settles it
-		f.rowHits++
+	if x := f.centre(row); piecewise(x) || predictable(x) {
+		f.hits++
 	}
 }
 
-func (f *formulaTest) addColumn(column []float32) {
-	f.columns++
-	if f.columnHits == f.columns-1 && predictable(column) {
-		f.columnHits++
+// centre returns a row less its mean, where that is finite: vectors of norms are 1
+// and a little noise, and that is no formula.
+func (f *Formula) centre(row []float32) []float32 {
+	sum := 0.0
+	for _, v := range row {
+		sum += float64(v)
 	}
+	mean := float32(sum / float64(len(row)))
+	if math.IsNaN(float64(mean)) || math.IsInf(float64(mean), 0) {
+		return row
+	}
+	f.centred = f.centred[:0]
+	for _, v := range row {
+		f.centred = append(f.centred, v-mean)
+	}
+	return f.centred
 }
 
-// constant reports whether all tested rows, or all tested columns, follow a
-// formula.
-func (f *formulaTest) constant() bool {
-	return f.rows >= 4 && f.rowHits == f.rows || f.columns >= 4 && f.columnHits == f.columns
+// Holds reports whether enough rows were tested, and all of them follow a formula.
+func (f *Formula) Holds() bool { return f.rows >= formulaLeast && f.hits == f.rows }
+
+// flat reports whether all values of a row are equal.
+func flat(row []float32) bool {
+	for _, v := range row {
+		if v != row[0] {
+			return false
+		}
+	}
+	return true
 }
+
+// piecewise reports whether a row is a few straight pieces: masks of attention,
+// identities, windows, filter banks, whatever their scale and with -Inf in them too.
+// A value counts as explained when it repeats the one before or, up to the rounding
+// of 8-bit mantissas, lies on the line of the two before. Of trained weights that
+// holds for a few per cent by chance, of ternary ones for half, and of pruned ones
+// for as many as are zero: those with one weight in 400 left would pass for tables.
+func piecewise(row []float32) bool {
+	breaks, most := 0, 6+len(row)/128
+	for n := 2; n < len(row); n++ {
+		x, y, z := row[n], row[n-1], row[n-2]
+		if x == y {
+			continue
+		}
+		scale := max(abs(x), abs(y), abs(z))
+		if abs(x-2*y+z) <= scale/32 && !math.IsInf(float64(scale), 0) {
+			continue
+		}
+		if breaks++; breaks > most {
+			return false
+		}
+	}
+	return len(row) >= MinLength
+}
+
+func abs(v float32) float32 { return float32(math.Abs(float64(v))) }
 
 // predictable reports whether a linear recurrence of the given order leaves less
 // than a thousandth of the row's energy unexplained.
