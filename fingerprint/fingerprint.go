@@ -90,6 +90,18 @@ type Tensor struct {
 	Sketch   *sketch.Tensor // layers R and T; nil where the tensor is too small or was not decoded
 }
 
+// Rest returns the fingerprint without the tensors that drop lists, by their number.
+// It is for comparing: files, notes and invariants are left out.
+func (f *Fingerprint) Rest(drop map[int]bool) *Fingerprint {
+	out := &Fingerprint{Scheme: f.Scheme, KeyID: f.KeyID, Registered: f.Registered, Format: f.Format, Size: f.Size, Pieces: f.Pieces}
+	for i := range f.Tensors {
+		if !drop[i] {
+			out.Tensors = append(out.Tensors, f.Tensors[i])
+		}
+	}
+	return out
+}
+
 // Content is the digest of all tensors together: BLAKE3 over the sorted tensor
 // digests, so that renaming, reordering, re-sharding and repackaging leave it as
 // it is. It is zero when a tensor was not hashed in whole.

@@ -31,8 +31,9 @@ const (
 // parent or the child, one model or a mixture. The best explanation comes first;
 // protected models of which nothing of their own was found are left out, with
 // the reason among the evidence of what remains.
-func attribute(found []candidate, fp *fingerprint.Fingerprint) []fingerprint.Match {
+func (db *DB) attribute(found []candidate, fp *fingerprint.Fingerprint) []fingerprint.Match {
 	order(found)
+	db.findOwn(found, fp)
 	found = dropBaseOnly(found, fp)
 	rankByDelta(found, fp)
 	nameMixture(found, fp)
@@ -85,7 +86,7 @@ func dropBaseOnly(found []candidate, fp *fingerprint.Fingerprint) []candidate {
 	for i := range found {
 		p := &found[i]
 		drop := false
-		if p.match.Kind == "protected" && p.match.Relation != fingerprint.Identical {
+		if p.match.Kind == "protected" && p.match.Relation != fingerprint.Identical && !p.own {
 			for k := range found {
 				b := &found[k]
 				if b.match.Kind != "public" {
@@ -120,7 +121,6 @@ func dropBaseOnly(found []candidate, fp *fingerprint.Fingerprint) []candidate {
 // baseOnly measures whether the suspect has anything of p that the public b has
 // not.
 func baseOnly(fp *fingerprint.Fingerprint, p, b *candidate, all []candidate) (fingerprint.Evidence, bool, bool) {
-	// What p has in place and b has not at all (a new head, an adapter) is p's own.
 	ts := triples(fp, p, b, all)
 	if len(ts) == 0 {
 		return fingerprint.Evidence{}, false, false

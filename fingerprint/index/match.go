@@ -45,7 +45,7 @@ func (db *DB) Match(ctx context.Context, fp *fingerprint.Fingerprint) ([]fingerp
 			found = append(found, *c)
 		}
 	}
-	return attribute(found, fp), nil
+	return db.attribute(found, fp), nil
 }
 
 // compare returns nil where fp has nothing of the nominee.
@@ -62,14 +62,17 @@ func (db *DB) compare(n nominee, fp *fingerprint.Fingerprint) (*candidate, error
 	if c.Relation == fingerprint.NoMatch || c.Relation == fingerprint.Inconclusive {
 		return nil, nil
 	}
-	// Each registered artifact is one more trial.
-	if c.LogP += math.Log(float64(max(1, db.Len()))); c.LogP > maxLogP {
+	if c.LogP += db.logTrials(); c.LogP > maxLogP {
 		return nil, nil
 	}
 	e := &db.segments[n.segment].entries[n.entry]
 	return &candidate{reg: reg, match: fingerprint.Match{
 		Model: e.Model, Version: e.Version, Kind: e.Kind, Artifact: e.Artifact, Comparison: *c}}, nil
 }
+
+// logTrials is what a bound grows by in the whole registry: each registered artifact
+// is one more trial.
+func (db *DB) logTrials() float64 { return math.Log(float64(max(1, db.Len()))) }
 
 // refined is how many candidates are looked for again in the file.
 const refined = 4
@@ -142,4 +145,5 @@ func (db *DB) matchInvariants(ctx context.Context, fp *fingerprint.Fingerprint) 
 type candidate struct {
 	reg   *fingerprint.Fingerprint
 	match fingerprint.Match
+	own   bool // tensors that no public model has were found too
 }
