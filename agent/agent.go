@@ -88,6 +88,7 @@ type Agent struct {
 	guard      atomic.Pointer[enforce.Guard] // nil: nothing is held up
 	policies   *uplink.Policies              // nil: not enrolled
 	policy     atomic.Int64                  // version in force
+	revision   revision                      // of the server's policies: told, and asked for
 	out        sync.Mutex
 	contact    atomic.Int64 // unix nanoseconds of the last answer
 	sweeping   atomic.Int32
@@ -107,7 +108,7 @@ func New(cfg config.Config, deps Deps) (*Agent, error) {
 		return nil, err
 	}
 	a := &Agent{cfg: cfg, deps: deps, started: time.Now().UTC(), board: health.NewBoard(), pulses: health.NewPulses(), fetch: make(chan struct{}, 1),
-		redactor: process.NewRedactor(), exes: process.NewPrograms("/proc"), gapBox: newGapBox(), host: hostFacts(), places: destination.Classifier{Cloud: cfg.Cloud}}
+		redactor: process.NewRedactor(), exes: process.NewPrograms("/proc"), gapBox: newGapBox(), host: hostFacts(), revision: newRevision(), places: destination.Classifier{Cloud: cfg.Cloud}}
 	a.rules.Store(new(rulesOf(cfg.Enforce, nil)))
 	a.quarantine = enforce.NewQuarantine(cfg.StateDir, cfg.Enforce.QuarantineDir)
 	a.filter = watch.Filter{Exclude: append(append([]string{}, cfg.Watch.Exclude...), cfg.StateDir)}

@@ -20,6 +20,7 @@ import (
 	"weightwarden/agent/identity"
 	"weightwarden/agent/localapi"
 	"weightwarden/internal/api"
+	"weightwarden/internal/policy"
 )
 
 // output collects lines that an agent prints.
@@ -228,6 +229,33 @@ func TestServerAway(t *testing.T) {
 		if h.AgentID != "agent-1" || h.Snapshot != 1 || h.Destination.Class == "" || h.Verdict.Model != "aurora" || h.FileID == "" {
 			t.Errorf("%+v", h)
 		}
+	}
+}
+
+// TestPolicyAtOnce: a policy is taken when a heartbeat's answer tells of it, long
+// before the next poll, and a revision that changes nothing here is asked about once.
+func TestPolicyAtOnce(t *testing.T) {
+	srv := agenttest.NewServer(t)
+	watched, stateDir := t.TempDir(), t.TempDir()
+	cfg := testConfig(stateDir, watched)
+	cfg.Uplink.Heartbeat = config.Duration(20 * time.Millisecond)
+	cfg.Uplink.Snapshot = config.Duration(24 * time.Hour)
+	if _, err := identity.Enroll(t.Context(), stateDir, srv.HTTP.URL, srv.Token.String(), api.Host{Name: "h"}, "test"); err != nil {
+		t.Fatal(err)
+	}
+	start(t, cfg)
+	agenttest.Wait(t, "the question at start", func() bool { return srv.PolicyAsked() == 1 })
+	now := time.Now().UTC()
+	srv.Order(&policy.Policy{Version: 7, Created: now.Add(-time.Hour), Expires: now.Add(time.Hour)})
+	held := func() int64 { b := srv.Heartbeats(); return b[len(b)-1].Policy }
+	agenttest.Wait(t, "the policy", func() bool { return len(srv.Heartbeats()) > 0 && held() == 7 })
+	asked := srv.PolicyAsked()
+	srv.Revise(9) // others' policies changed
+	agenttest.Wait(t, "one more question", func() bool { return srv.PolicyAsked() == asked+1 })
+	n := len(srv.Heartbeats())
+	agenttest.Wait(t, "more heartbeats", func() bool { return len(srv.Heartbeats()) > n+5 })
+	if got := srv.PolicyAsked(); got != asked+1 || held() != 7 {
+		t.Errorf("asked %d times about a revision that changes nothing; version %d is held", got-asked, held())
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"weightwarden/agent/config"
@@ -71,12 +72,61 @@ func (a *Agent) loadPolicy() (changed bool) {
 	return !reflect.DeepEqual(*a.rules.Swap(&next), next)
 }
 
-// followPolicy asks for the newest policy as often as for snapshots.
-func (a *Agent) followPolicy(ctx context.Context) {
+// revision follows the number that the server gives to the state of all its
+// policies. The number rises too when nothing changes for this agent, and an agent
+// without a policy holds none: so what counts is which number was last asked for,
+// not the version in force.
+type revision struct {
+	told, asked *atomic.Int64
+	more        chan struct{}
+}
+
+func newRevision() revision {
+	return revision{told: new(atomic.Int64), asked: new(atomic.Int64), more: make(chan struct{}, 1)}
+}
+
+// tell takes the number of a heartbeat's answer; one that was not asked for yet
+// wakes who waits for more.
+func (r revision) tell(n int64) {
+	r.told.Store(n)
+	if n == r.asked.Load() {
+		return
+	}
+	select {
+	case r.more <- struct{}{}:
+	default:
+	}
+}
+
+// wait returns when a number was told that was not asked for, after a time, or when
+// ctx ends.
+func (r revision) wait(ctx context.Context, most time.Duration) {
+	late := time.After(most)
 	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-late:
+			return
+		case <-r.more:
+			if r.told.Load() != r.asked.Load() { // else it was told once more while it was asked for
+				return
+			}
+		}
+	}
+}
+
+// followPolicy asks for the newest policy as often as for snapshots, and at once
+// when a heartbeat's answer tells that policies changed.
+func (a *Agent) followPolicy(ctx context.Context) {
+	for ctx.Err() == nil {
+		about := a.revision.told.Load()
 		changed, err := a.policies.Fetch(ctx)
 		if ctx.Err() != nil {
 			return
+		}
+		if err == nil { // after an error the next heartbeat asks again
+			a.revision.asked.Store(about)
 		}
 		a.trouble("uplink.policy")(err)
 		if a.loadPolicy() {
@@ -85,10 +135,6 @@ func (a *Agent) followPolicy(ctx context.Context) {
 		if changed {
 			a.deps.Log.Info("policy in force", "version", a.policy.Load())
 		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(time.Duration(a.cfg.Uplink.Snapshot)):
-		}
+		a.revision.wait(ctx, time.Duration(a.cfg.Uplink.Snapshot))
 	}
 }

@@ -252,6 +252,7 @@ func (a *Agent) answered(ans api.HeartbeatAnswer) {
 	if l := a.registry.Load(); a.snaps != nil && (l == nil || ans.Snapshot > l.Epoch) {
 		a.askSnapshot()
 	}
+	a.revision.tell(ans.Policy)
 	a.orderedSweeps(ans.Sweeps)
 }
 

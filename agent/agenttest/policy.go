@@ -12,6 +12,7 @@ import (
 func (s *Server) getPolicy(w http.ResponseWriter, r *http.Request, _ string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.asked++
 	if s.policy == nil {
 		problem(w, http.StatusNotFound, "no policy")
 		return
@@ -26,11 +27,27 @@ func (s *Server) getPolicy(w http.ResponseWriter, r *http.Request, _ string) {
 	_, _ = w.Write(s.policy)
 }
 
-// Order signs a policy and serves it.
+// Order signs a policy and serves it; its version is told as the revision of the
+// policies.
 func (s *Server) Order(p *policy.Policy) {
 	text, err := policy.Sign(p, s.signer)
 	s.check(err)
 	s.OrderRaw(text)
+	s.Revise(p.Version)
+}
+
+// Revise tells agents another revision of the policies, whatever is served.
+func (s *Server) Revise(revision int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.revision = revision
+}
+
+// PolicyAsked counts the requests for the policy.
+func (s *Server) PolicyAsked() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.asked
 }
 
 // OrderRaw serves any bytes as policy.

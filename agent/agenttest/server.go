@@ -54,6 +54,8 @@ type Server struct {
 	renewals int
 	manifest []byte
 	policy   []byte
+	revision int64 // of the policies
+	asked    int   // how often the policy was asked for
 	blobs    map[string][]byte
 	epoch    int64
 	sweeps   []api.Sweep
@@ -265,7 +267,7 @@ func (s *Server) heartbeat(w http.ResponseWriter, r *http.Request, _ string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.beats = append(s.beats, b)
-	reply(w, api.HeartbeatAnswer{Snapshot: s.epoch, Now: time.Now(), Sweeps: s.sweeps})
+	reply(w, api.HeartbeatAnswer{Snapshot: s.epoch, Policy: s.revision, Now: time.Now(), Sweeps: s.sweeps})
 }
 
 func (s *Server) getManifest(w http.ResponseWriter, _ *http.Request, _ string) {
