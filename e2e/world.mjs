@@ -60,8 +60,9 @@ export class World {
     page.on("console", (m) => { if (m.type() === "error") page.faults.push(`console: ${m.text()}`); });
     page.on("request", (r) => { if (!r.url().startsWith(this.url) && !r.url().startsWith("data:")) page.faults.push(`asked elsewhere: ${r.url()}`); });
     await page.goto(this.url + "/login");
+    await page.getByText("Sign in with an API token").click();
     await page.getByLabel("API token").fill(this.token);
-    await page.getByRole("button", { name: "Sign in" }).click();
+    await page.getByRole("button", { name: "Sign in with the token" }).click();
     await page.waitForURL((u) => u.pathname !== "/login");
     return page;
   }

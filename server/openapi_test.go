@@ -160,6 +160,7 @@ func TestEveryAnswerHoldsToTheDocument(t *testing.T) {
 	hit := must[api.List[api.HitInfo]](t, r, "GET", "/v1/hits", nil).Items[0]
 	snap := must[api.List[api.SnapshotInfo]](t, r, "GET", "/v1/snapshots", nil).Items[0]
 	spare := must[api.TokenAnswer](t, r, "POST", "/v1/tokens", api.TokenRequest{Name: "x", Roles: []string{"reader"}})
+	person := must[api.AccountAnswer](t, r, "POST", "/v1/accounts", api.AccountRequest{Name: "ada", Roles: []string{"analyst"}})
 	approver := must[api.TokenAnswer](t, r, "POST", "/v1/tokens", api.TokenRequest{Name: "second", Roles: []string{auth.RoleApprover}})
 	auditor := must[api.TokenAnswer](t, r, "POST", "/v1/tokens", api.TokenRequest{Name: "third", Roles: []string{auth.RoleAuditor}})
 	enrol := must[api.TokenAnswer](t, r, "POST", "/v1/enrol-tokens", api.EnrolTokenRequest{Uses: 2, Labels: map[string]string{"a": "b"}})
@@ -203,6 +204,11 @@ func TestEveryAnswerHoldsToTheDocument(t *testing.T) {
 		{"GET", "/v1/tokens", nil, nil, false, 200},
 		{"POST", "/v1/tokens", nil, api.TokenRequest{Name: "y", Roles: []string{"reader"}}, false, 201},
 		{"DELETE", "/v1/tokens/{id}", []string{spare.ID}, nil, false, 204},
+		{"GET", "/v1/accounts", nil, nil, false, 200},
+		{"POST", "/v1/accounts", nil, api.AccountRequest{Name: "ben", Roles: []string{"analyst"}}, false, 201},
+		{"PUT", "/v1/accounts/{id}/roles", []string{person.ID}, api.AccountRoles{Roles: []string{"reader"}}, false, 204},
+		{"PUT", "/v1/accounts/{id}/state", []string{person.ID}, api.AccountState{State: "disabled"}, false, 204},
+		{"POST", "/v1/accounts/{id}/password", []string{person.ID}, nil, false, 200},
 		{"GET", "/v1/enrol-tokens", nil, nil, false, 200},
 		{"POST", "/v1/enrol-tokens", nil, api.EnrolTokenRequest{Uses: 1}, false, 201},
 		{"DELETE", "/v1/enrol-tokens/{id}", []string{enrol.ID}, nil, false, 204},

@@ -5,7 +5,6 @@ import (
 	"net"
 	"net/http"
 	"strconv"
-	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -163,44 +162,4 @@ func (g *gauges) work(ctx context.Context, out chan<- prometheus.Metric) {
 	if n, err := g.store.AuditSize(ctx); err == nil {
 		out <- prometheus.MustNewConstMetric(gauge("audit_entries", "Entries of the audit log."), prometheus.GaugeValue, float64(n))
 	}
-}
-
-// limiter slows down who guesses tokens. It counts failures only, by address.
-type limiter struct {
-	mu    sync.Mutex
-	wrong map[string]*failures
-}
-
-type failures struct {
-	n     int
-	since time.Time
-}
-
-const (
-	maxFailures   = 20
-	failureWindow = 30 * time.Second
-	maxAddresses  = 10000
-)
-
-func newLimiter() *limiter { return &limiter{wrong: map[string]*failures{}} }
-
-func (l *limiter) mayTry(addr string) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	f := l.wrong[addr]
-	return f == nil || f.n < maxFailures || time.Since(f.since) > failureWindow
-}
-
-func (l *limiter) failed(addr string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	f := l.wrong[addr]
-	if f == nil || time.Since(f.since) > failureWindow {
-		if len(l.wrong) >= maxAddresses {
-			clear(l.wrong) // many addresses at once: forgetting is better than growing
-		}
-		f = &failures{since: time.Now()}
-		l.wrong[addr] = f
-	}
-	f.n++
 }

@@ -27,7 +27,9 @@ type route struct {
 	handle  handler
 }
 
-func (s *Server) routes() []route {
+func (s *Server) routes() []route { return append(s.mainRoutes(), s.caseRoutes()...) }
+
+func (s *Server) mainRoutes() []route {
 	return []route{
 		{"POST", api.PathEnroll, auth.Public, s.enrol},
 		{"POST", api.PathRenew, auth.AsAgent, s.renew},
@@ -57,6 +59,11 @@ func (s *Server) routes() []route {
 		{"GET", api.PathTokens, auth.TokensWrite, s.listTokens},
 		{"POST", api.PathTokens, auth.TokensWrite, s.addToken},
 		{"DELETE", api.PathTokens + "/{id}", auth.TokensWrite, s.revokeToken},
+		{"GET", api.PathAccounts, auth.TokensWrite, s.listAccounts},
+		{"POST", api.PathAccounts, auth.TokensWrite, s.addAccount},
+		{"PUT", api.PathAccounts + "/{id}/roles", auth.TokensWrite, s.setAccountRoles},
+		{"PUT", api.PathAccounts + "/{id}/state", auth.TokensWrite, s.setAccountState},
+		{"POST", api.PathAccounts + "/{id}/password", auth.TokensWrite, s.resetPassword},
 		{"GET", api.PathEnrolTokens, auth.TokensWrite, s.listEnrolTokens},
 		{"POST", api.PathEnrolTokens, auth.TokensWrite, s.addEnrolToken},
 		{"DELETE", api.PathEnrolTokens + "/{id}", auth.TokensWrite, s.revokeEnrolToken},
@@ -99,6 +106,14 @@ func (s *Server) routes() []route {
 
 		{"GET", api.PathNavigator, auth.HitsRead, s.navigator},
 
+		{"GET", api.PathAudit, auth.AuditRead, s.auditLeaves},
+		{"GET", api.PathAuditHead, auth.AuditRead, s.auditHead},
+		{"GET", api.PathAuditProof, auth.AuditRead, s.auditProof},
+	}
+}
+
+func (s *Server) caseRoutes() []route {
+	return []route{
 		{"GET", "/v1/cases", auth.CasesRead, s.listCases},
 		{"POST", "/v1/cases", auth.CasesWrite, s.openCase},
 		{"GET", "/v1/cases/{id}", auth.CasesRead, s.getCase},
@@ -118,10 +133,6 @@ func (s *Server) routes() []route {
 		{"POST", "/v1/signals", auth.SignalsWrite, s.takeSignal},
 		{"GET", "/v1/playbooks/PB-53", auth.CasesRead, s.getPlaybook},
 		{"GET", "/v1/kpis", auth.CasesRead, s.kpis},
-
-		{"GET", api.PathAudit, auth.AuditRead, s.auditLeaves},
-		{"GET", api.PathAuditHead, auth.AuditRead, s.auditHead},
-		{"GET", api.PathAuditProof, auth.AuditRead, s.auditProof},
 	}
 }
 
@@ -180,7 +191,7 @@ func (s *Server) identify(rt route, r *http.Request) (*auth.Principal, error) {
 	if !ok {
 		return nil, &problem{status: http.StatusUnauthorized, detail: "no API token", hint: "send 'Authorization: Bearer wwt1...'; fpctl token new makes one"}
 	}
-	if !s.limits.mayTry(remote) {
+	if !s.limits.MayTry(remote) {
 		return nil, &problem{status: http.StatusTooManyRequests, detail: "too many wrong tokens from this address", retryAfter: 30}
 	}
 	secret, err := auth.ParseToken(text)
@@ -192,11 +203,18 @@ func (s *Server) identify(rt route, r *http.Request) (*auth.Principal, error) {
 		return nil, err
 	}
 	if err != nil {
-		s.limits.failed(remote)
+		s.limits.Failed(remote)
 		s.metrics.authFailed("token")
 		return nil, refuse(http.StatusUnauthorized, "the API token is unknown, revoked or expired")
 	}
-	return &auth.Principal{Actor: store.Actor{Kind: "token", ID: t.ID, Name: t.Name, Remote: remote}, Roles: t.Roles}, nil
+	if !auth.FromNetwork(t.Networks, remote) {
+		s.metrics.authFailed("network")
+		return nil, refuse(http.StatusForbidden, "this token is not good from %s", remote)
+	}
+	if wait := s.rates.Wait(t.ID, time.Now()); wait > 0 {
+		return nil, &problem{status: http.StatusTooManyRequests, detail: "this token makes too many requests", retryAfter: int(wait.Seconds()) + 1}
+	}
+	return &auth.Principal{Actor: store.Actor{Kind: "token", ID: t.ID, Name: t.Name, Remote: remote}, Roles: t.Roles, Models: t.Models}, nil
 }
 
 // identifyAgent reads the state from the database each time, so that a revocation

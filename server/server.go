@@ -4,6 +4,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -41,7 +42,20 @@ type Config struct {
 	Log         *slog.Logger
 	Notice      io.Writer        // where the first start tells of the admin token
 	Now         func() time.Time // nil: time.Now
+	SessionLife time.Duration    // of the console, at most; 0: 12 hours
+	SessionIdle time.Duration    // of the console, without doing anything; 0: 2 hours
+	TokenRate   float64          // requests a second that a token may make; 0: 50
 }
+
+// What a Config says by being empty.
+const (
+	defaultLife = 12 * time.Hour
+	defaultIdle = 2 * time.Hour
+	defaultRate = 50
+	burst       = 500 // requests that a token may make at once
+	// parallelPasswords are hashed at a time, with 19 MiB each.
+	parallelPasswords = 4
+)
 
 // Server serves one database.
 type Server struct {
@@ -55,7 +69,9 @@ type Server struct {
 	console   *ui.Console
 	playbook  *cases.Playbook
 	metrics   *metrics
-	limits    *limiter
+	limits    *auth.Limiter
+	passwords *auth.Hasher
+	rates     *auth.Rates
 	cert      atomic.Pointer[tls.Certificate]
 	now       func() time.Time
 }
@@ -65,7 +81,8 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
 		return nil, err
 	}
-	s := &Server{cfg: cfg, log: cfg.Log, now: cfg.Now, limits: newLimiter()}
+	s := &Server{cfg: cfg, log: cfg.Log, now: cfg.Now, limits: auth.NewLimiter(),
+		passwords: auth.NewHasher(parallelPasswords), rates: auth.NewRates(cmp.Or(cfg.TokenRate, defaultRate), burst)}
 	if s.now == nil {
 		s.now = time.Now
 	}
@@ -102,7 +119,8 @@ func (s *Server) prepare(ctx context.Context) error {
 	if s.playbook, err = cases.PB53(); err != nil {
 		return err
 	}
-	if s.console, err = ui.New(s.store, s.playbook, s, s.log, s.cfg.Version); err != nil {
+	if s.console, err = ui.New(ui.Config{Store: s.store, Playbook: s.playbook, Sealer: s, Log: s.log, Version: s.cfg.Version, Limits: s.limits, Passwords: s.passwords,
+		Sessions: ui.Sessions{Life: cmp.Or(s.cfg.SessionLife, defaultLife), Idle: cmp.Or(s.cfg.SessionIdle, defaultIdle)}}); err != nil {
 		return err
 	}
 	return s.firstToken(ctx)

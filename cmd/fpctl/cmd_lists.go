@@ -100,6 +100,14 @@ func modelRemoveCommand() cli.Command {
 	})
 }
 
+// words is a list with commas.
+func words(text string) []string {
+	if text == "" {
+		return nil
+	}
+	return strings.Split(text, ",")
+}
+
 func tokenNewCommand() cli.Command {
 	return cli.Command{
 		Name:    "token new",
@@ -107,7 +115,9 @@ func tokenNewCommand() cli.Command {
 		Help:    "The token is printed once and kept by the server as a hash only.",
 		Flags: func(fs *flag.FlagSet) func(context.Context, *cli.Env, []string) error {
 			name := fs.String("name", "", "`NAME` that says what the token is for")
-			roles := fs.String("roles", "reader", "`ROLES` with commas: admin, analyst, reader, registrar, auditor, approver")
+			roles := fs.String("roles", "reader", roleList)
+			models := fs.String("models", "", "`PATTERNS` of the models that the token may change, with commas: team-a-* (default: all)")
+			from := fs.String("from", "", "`NETWORKS` that the token is good from, with commas: 10.1.0.0/16 (default: everywhere)")
 			hours := fs.Int("hours", 0, "`N` hours that it is good (0: for ever; with --enrol: 24)")
 			enrol := fs.Bool("enrol", false, "make an enrolment token")
 			uses := fs.Int64("uses", 1, "with --enrol: `N` machines that may use it")
@@ -125,7 +135,7 @@ func tokenNewCommand() cli.Command {
 				if *enrol {
 					err = c.call(ctx, http.MethodPost, api.PathEnrolTokens, nil, api.EnrolTokenRequest{Name: *name, Uses: *uses, Hours: *hours, Labels: chosen}, &answer)
 				} else {
-					req := api.TokenRequest{Name: *name, Roles: strings.Split(*roles, ",")}
+					req := api.TokenRequest{Name: *name, Roles: strings.Split(*roles, ","), Models: words(*models), Networks: words(*from)}
 					if *hours > 0 {
 						end := time.Now().Add(time.Duration(*hours) * time.Hour)
 						req.Expires = &end

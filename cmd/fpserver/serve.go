@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"strings"
+	"time"
 
 	"weightwarden/internal/api"
 	"weightwarden/internal/buildinfo"
@@ -18,6 +19,8 @@ import (
 // serveFlags are those of fpserver serve.
 type serveFlags struct {
 	data, listen, database, names, level string
+	life, idle                           time.Duration // of sessions
+	rate                                 float64       // requests a second of a token
 }
 
 func serveCommand() cli.Command {
@@ -33,6 +36,9 @@ each a copy of ca.pem, ca.key and snapshot.key. SIGTERM ends it after the reques
 			fs.StringVar(&f.listen, "listen", "127.0.0.1:8443", "`ADDR` to listen on; port 0 takes a free one")
 			fs.StringVar(&f.database, "database-url", "", "`URL` of a PostgreSQL database (default: SQLite in DIR)")
 			fs.StringVar(&f.names, "names", "", "further `NAMES` and addresses of this server for its certificate, with commas")
+			fs.DurationVar(&f.life, "session-life", 12*time.Hour, "`TIME` after which people must sign in to the console anew")
+			fs.DurationVar(&f.idle, "session-idle", 2*time.Hour, "`TIME` without use after which a session of the console ends")
+			fs.Float64Var(&f.rate, "token-rate", 50, "`N` requests a second that an API token may make")
 			fs.StringVar(&f.level, "log-level", "info", "`LEVEL`: debug, info, warn, error")
 			return func(ctx context.Context, env *cli.Env, args []string) error { return serve(ctx, env, f, args) }
 		},
@@ -43,11 +49,14 @@ func serve(ctx context.Context, env *cli.Env, f *serveFlags, args []string) (err
 	if f.data == "" || len(args) > 0 {
 		return cli.Usagef("--data DIR is wanted, and nothing else but flags")
 	}
+	if f.life <= 0 || f.idle <= 0 || !(f.rate > 0) {
+		return cli.Usagef("--session-life, --session-idle and --token-rate must be positive")
+	}
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(f.level)); err != nil {
 		return cli.Usagef("log level %q", f.level)
 	}
-	cfg := server.Config{DataDir: f.data, DatabaseURL: f.database, Version: buildinfo.Version(), Notice: env.Stdout,
+	cfg := server.Config{DataDir: f.data, DatabaseURL: f.database, Version: buildinfo.Version(), Notice: env.Stdout, SessionLife: f.life, SessionIdle: f.idle, TokenRate: f.rate,
 		Log: slog.New(slog.NewJSONHandler(env.Stderr, &slog.HandlerOptions{Level: level}))}
 	if f.names != "" {
 		cfg.Names = strings.Split(f.names, ",")

@@ -9,6 +9,7 @@ const (
 	PathWhoAmI         = "/v1/whoami"           // GET -> WhoAmI
 	PathModels         = "/v1/models"           // GET -> List[Model]; + /NAME: GET, PUT ModelDescription, DELETE
 	PathTokens         = "/v1/tokens"           // GET, POST TokenRequest -> TokenAnswer; + /ID: DELETE
+	PathAccounts       = "/v1/accounts"         // GET, POST AccountRequest -> AccountAnswer; /ID/roles, /ID/state: PUT; /ID/password: POST -> AccountAnswer
 	PathEnrolTokens    = "/v1/enrol-tokens"     // GET, POST EnrolTokenRequest -> TokenAnswer; + /ID: DELETE
 	PathAgents         = "/v1/agents"           // GET; + /ID: GET; + /ID/state: PUT AgentState
 	PathHitList        = "/v1/hits"             // GET; + /ID: GET
@@ -70,6 +71,46 @@ type TokenRequest struct {
 	Name    string     `json:"name"`
 	Roles   []string   `json:"roles"`
 	Expires *time.Time `json:"expires,omitempty"` // absent: never
+	// Networks, in CIDR notation, are where the token is good from; none: anywhere.
+	Networks []string `json:"networks,omitempty"`
+	// Models are patterns ("team-a-*") of the models that the token may register and
+	// remove, if its roles allow that at all; none: all.
+	Models []string `json:"models,omitempty"`
+}
+
+// AccountRequest asks for a person's account.
+type AccountRequest struct {
+	Name  string   `json:"name"`
+	Roles []string `json:"roles"`
+}
+
+// AccountRoles are an account's new roles.
+type AccountRoles struct {
+	Roles []string `json:"roles"`
+}
+
+// AccountState is "active" or "disabled".
+type AccountState struct {
+	State string `json:"state"`
+}
+
+// AccountAnswer has a password for one sign-in, shown this once.
+type AccountAnswer struct {
+	ID       string `json:"id"`
+	Password string `json:"password"`
+}
+
+// AccountInfo is a person's account.
+type AccountInfo struct {
+	ID        string     `json:"id"`
+	Name      string     `json:"name"`
+	Roles     []string   `json:"roles"`
+	State     string     `json:"state"` // active, disabled
+	Temporary bool       `json:"temporary"`
+	Created   time.Time  `json:"created"`
+	By        string     `json:"created_by"`
+	LastUsed  *time.Time `json:"last_used,omitempty"`
+	Failures  int        `json:"failures"` // wrong passwords since the last right one
 }
 
 // EnrolTokenRequest asks for an enrolment token.
@@ -98,6 +139,8 @@ type TokenInfo struct {
 	Expires  *time.Time        `json:"expires,omitempty"`
 	LastUsed *time.Time        `json:"last_used,omitempty"`
 	Revoked  *time.Time        `json:"revoked,omitempty"`
+	Networks []string          `json:"networks,omitempty"`
+	Models   []string          `json:"models,omitempty"`
 }
 
 // AgentInfo is an enrolled machine as administrators see it.

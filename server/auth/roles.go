@@ -5,6 +5,8 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"net/netip"
+	"path"
 	"slices"
 	"strings"
 
@@ -93,6 +95,43 @@ type Principal struct {
 	store.Actor
 	Roles   []string
 	Session *store.Session // of the console; nil for tokens and agents
+	Models  []string       // patterns of the models that it may change; none: all
+}
+
+// MayChange reports whether p may register and remove a model, as far as its name goes.
+func (p *Principal) MayChange(model string) bool {
+	return len(p.Models) == 0 || slices.ContainsFunc(p.Models, func(pattern string) bool {
+		ok, err := path.Match(pattern, model)
+		return ok && err == nil
+	})
+}
+
+// FromNetwork reports whether an address lies in one of the networks; without any,
+// all do.
+func FromNetwork(networks []string, remote string) bool {
+	addr, err := netip.ParseAddr(remote)
+	return len(networks) == 0 || err == nil && slices.ContainsFunc(networks, func(n string) bool {
+		p, err := netip.ParsePrefix(n)
+		return err == nil && p.Contains(addr.Unmap())
+	})
+}
+
+// CheckScope refuses networks and patterns that could never hold.
+func CheckScope(networks, models []string) error {
+	if len(networks) > 32 || len(models) > 32 {
+		return errors.New("at most 32 networks and 32 patterns of models")
+	}
+	for _, n := range networks {
+		if p, err := netip.ParsePrefix(n); err != nil || p != p.Masked() {
+			return fmt.Errorf("network %.60q: want one like 10.1.0.0/16", n)
+		}
+	}
+	for _, m := range models {
+		if _, err := path.Match(m, ""); err != nil || m == "" || len(m) > 200 || strings.Contains(m, ",") {
+			return fmt.Errorf("pattern %.60q: want one like team-a-*", m)
+		}
+	}
+	return nil
 }
 
 // May reports whether p has a permission. Nobody has AsAgent but agents.

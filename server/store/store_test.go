@@ -34,6 +34,7 @@ func hit(seq uint64) api.Hit {
 func TestStore(t *testing.T) {
 	storetest.Each(t, []storetest.Case{
 		{Name: "Tokens", Run: testTokens},
+		{Name: "Accounts", Run: testAccounts},
 		{Name: "EnrolAndClones", Run: testEnrolAndClones},
 		{Name: "Registry", Run: testRegistry},
 		{Name: "SnapshotBlobs", Run: testSnapshotBlobs},
@@ -68,7 +69,7 @@ func testTokens(t *testing.T, s *store.Store) {
 	if err := s.AddSession(ctx, actor(), sess, []byte("cookie")); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.SessionByCookie(ctx, []byte("cookie")); err != nil {
+	if _, err := s.SessionByCookie(ctx, []byte("cookie"), time.Hour); err != nil {
 		t.Error(err)
 	}
 	if err := s.RevokeToken(ctx, actor(), tok.ID); err != nil {
@@ -77,7 +78,7 @@ func testTokens(t *testing.T, s *store.Store) {
 	if _, err := s.TokenBySecret(ctx, secret); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("revoked token: %v", err)
 	}
-	if _, err := s.SessionByCookie(ctx, []byte("cookie")); !errors.Is(err, store.ErrNotFound) {
+	if _, err := s.SessionByCookie(ctx, []byte("cookie"), time.Hour); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("session of a revoked token: %v", err)
 	}
 	expired := store.Token{Name: "old", Roles: []string{"reader"}, Expires: time.Now().Add(-time.Minute)}

@@ -22,6 +22,8 @@ type Token struct {
 	Expires   time.Time // zero: never
 	LastUsed  time.Time
 	Revoked   time.Time
+	Networks  []string // CIDR; none: from anywhere
+	Models    []string // patterns of the models that it may register; none: all
 }
 
 // EnrolToken is an enrolment token without its secret.
@@ -44,7 +46,10 @@ type Session struct {
 	TokenID string // the token it began with; revoking that ends the session
 	CSRF    string
 	Created time.Time
+	Seen    time.Time // when the person last did something, to the minute
 	Expires time.Time
+	// Temporary says that the person must choose another password first.
+	Temporary bool
 }
 
 // NewID returns an id that sorts by time.
@@ -63,26 +68,35 @@ func HashSecret(secret []byte) []byte {
 func (s *Store) AddToken(ctx context.Context, by Actor, t Token, secret []byte) (Token, error) {
 	t.ID, t.Created, t.CreatedBy = NewID(), s.now().UTC(), by.ID
 	err := s.Write(ctx, func(ctx context.Context, tx *Tx) error {
-		_, err := tx.exec(ctx, "INSERT INTO token (id, hash, name, roles, created, created_by, expires) VALUES (?, ?, ?, ?, ?, ?, ?)",
-			t.ID, HashSecret(secret), t.Name, strings.Join(t.Roles, ","), micros(t.Created), t.CreatedBy, micros(t.Expires))
+		_, err := tx.exec(ctx, "INSERT INTO token (id, hash, name, roles, created, created_by, expires, networks, models) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+			t.ID, HashSecret(secret), t.Name, strings.Join(t.Roles, ","), micros(t.Created), t.CreatedBy, micros(t.Expires), strings.Join(t.Networks, ","), strings.Join(t.Models, ","))
 		if err != nil {
 			return err
 		}
-		return tx.Audit(ctx, by, "token.add", t.ID, map[string]any{"name": t.Name, "roles": t.Roles})
+		return tx.Audit(ctx, by, "token.add", t.ID, map[string]any{"name": t.Name, "roles": t.Roles, "networks": t.Networks, "models": t.Models})
 	})
 	return t, err
 }
 
-const tokenColumns = "id, name, roles, created, created_by, expires, last_used, revoked"
+const tokenColumns = "id, name, roles, created, created_by, expires, last_used, revoked, networks, models"
 
 func scanToken(row interface{ Scan(...any) error }) (Token, error) {
 	var t Token
-	var roles string
+	var roles, networks, models string
 	var created, expires, used, revoked int64
-	err := row.Scan(&t.ID, &t.Name, &roles, &created, &t.CreatedBy, &expires, &used, &revoked)
+	err := row.Scan(&t.ID, &t.Name, &roles, &created, &t.CreatedBy, &expires, &used, &revoked, &networks, &models)
+	t.Networks, t.Models = splitList(networks), splitList(models)
 	t.Roles = strings.Split(roles, ",")
 	t.Created, t.Expires, t.LastUsed, t.Revoked = fromMicros(created), fromMicros(expires), fromMicros(used), fromMicros(revoked)
 	return t, err
+}
+
+// splitList is the list that strings.Join made a text of.
+func splitList(text string) []string {
+	if text == "" {
+		return nil
+	}
+	return strings.Split(text, ",")
 }
 
 // TokenBySecret returns the valid token with this secret, or ErrNotFound.
@@ -188,19 +202,35 @@ func (s *Store) AddSession(ctx context.Context, by Actor, sess Session, cookie [
 	})
 }
 
-// SessionByCookie returns the live session with this cookie, or ErrNotFound.
-func (s *Store) SessionByCookie(ctx context.Context, cookie []byte) (Session, error) {
+// SessionByCookie returns the live session with this cookie, or ErrNotFound. One that
+// was not used for longer than idle has ended. The roles of a person with an account
+// are those that the account has now.
+func (s *Store) SessionByCookie(ctx context.Context, cookie []byte, idle time.Duration) (Session, error) {
 	var sess Session
 	var roles string
-	var created, expires int64
-	err := s.queryRow(ctx, "SELECT subject, name, roles, token_id, csrf, created, expires FROM session WHERE hash = ? AND expires > ?",
-		HashSecret(cookie), micros(s.now())).Scan(&sess.Subject, &sess.Name, &roles, &sess.TokenID, &sess.CSRF, &created, &expires)
+	var created, seen, expires int64
+	var temporary int
+	now := s.now()
+	err := s.queryRow(ctx, `SELECT x.subject, x.name, COALESCE(a.roles, x.roles), x.token_id, x.csrf, x.created, x.seen, x.expires, COALESCE(a.temporary, 0)
+		FROM session x LEFT JOIN account a ON a.id = x.subject WHERE x.hash = ? AND x.expires > ? AND x.seen > ? AND COALESCE(a.disabled, 0) = 0`,
+		HashSecret(cookie), micros(now), micros(now.Add(-idle))).Scan(&sess.Subject, &sess.Name, &roles, &sess.TokenID, &sess.CSRF, &created, &seen, &expires, &temporary)
 	if err != nil {
 		return Session{}, notFound(err, "session", "")
 	}
-	sess.Roles = strings.Split(roles, ",")
-	sess.Created, sess.Expires = fromMicros(created), fromMicros(expires)
+	sess.Roles, sess.Temporary = strings.Split(roles, ","), temporary != 0
+	sess.Created, sess.Seen, sess.Expires = fromMicros(created), fromMicros(seen), fromMicros(expires)
 	return sess, nil
+}
+
+// TouchSession notes that a session was used, to the minute.
+func (s *Store) TouchSession(ctx context.Context, cookie []byte, sess Session) error {
+	if s.now().Sub(sess.Seen) < time.Minute {
+		return nil
+	}
+	return s.Write(ctx, func(ctx context.Context, tx *Tx) error {
+		_, err := tx.exec(ctx, "UPDATE session SET seen = ? WHERE hash = ?", micros(s.now()), HashSecret(cookie))
+		return err
+	})
 }
 
 // EndSession forgets a session.

@@ -8,6 +8,7 @@ import (
 )
 
 type settingsPage struct {
+	Accounts  []store.Account
 	Tokens    []store.Token
 	Enrol     []store.EnrolToken
 	Sessions  []store.Session
@@ -28,6 +29,7 @@ func (c *Console) settings(v *visit) error {
 	p := settingsPage{Me: v.who.ID}
 	var err error
 	for _, load := range []func() error{
+		func() error { p.Accounts, err = c.store.Accounts(ctx); return err },
 		func() error { p.Tokens, err = c.store.Tokens(ctx); return err },
 		func() error { p.Enrol, err = c.store.EnrolTokens(ctx); return err },
 		func() error { p.Sessions, err = c.store.Sessions(ctx); return err },
@@ -58,6 +60,18 @@ func (c *Console) revokeEnrolToken(v *visit) error {
 
 func (c *Console) endSessions(v *visit) error {
 	if err := c.store.EndSessions(v.r.Context(), v.who.Actor, v.r.PathValue("subject")); err != nil {
+		return err
+	}
+	return c.back(v, "/settings")
+}
+
+// setAccountState disables an account or takes that back; nobody his own.
+func (c *Console) setAccountState(v *visit) error {
+	id := v.r.PathValue("id")
+	if id == v.who.ID {
+		return inputError("another administrator has to do this to your account")
+	}
+	if err := c.store.DisableAccount(v.r.Context(), v.who.Actor, id, v.r.PostFormValue("state") == "disabled"); err != nil {
 		return err
 	}
 	return c.back(v, "/settings")

@@ -22,6 +22,7 @@ import (
 	"net/url"
 	"path"
 	"strings"
+	"time"
 
 	"weightwarden/server/auth"
 	"weightwarden/server/cases"
@@ -41,14 +42,37 @@ type Console struct {
 	version  string
 	playbook *cases.Playbook
 	sealer   Sealer
-	pages    map[string]*template.Template
-	paths    map[string]auth.Permission // of every page that there is
-	stamp    string                     // changes with the static files, so that browsers fetch new ones
+	sessions Sessions
+	// Shared with the API.
+	limits    *auth.Limiter
+	passwords *auth.Hasher
+	pages     map[string]*template.Template
+	paths     map[string]auth.Permission // of every page that there is
+	stamp     string                     // changes with the static files, so that browsers fetch new ones
+}
+
+// Sessions says how long people stay signed in.
+type Sessions struct {
+	Life time.Duration // at most
+	Idle time.Duration // without doing anything
+}
+
+// Config is what a Console works with.
+type Config struct {
+	Store     *store.Store
+	Playbook  *cases.Playbook
+	Sealer    Sealer
+	Log       *slog.Logger
+	Version   string // of the program
+	Sessions  Sessions
+	Limits    *auth.Limiter
+	Passwords *auth.Hasher
 }
 
 // New parses the templates.
-func New(st *store.Store, playbook *cases.Playbook, sealer Sealer, log *slog.Logger, version string) (*Console, error) {
-	c := &Console{store: st, playbook: playbook, sealer: sealer, log: log, version: version, pages: map[string]*template.Template{}}
+func New(cfg Config) (*Console, error) {
+	c := &Console{store: cfg.Store, playbook: cfg.Playbook, sealer: cfg.Sealer, log: cfg.Log, version: cfg.Version, sessions: cfg.Sessions,
+		limits: cfg.Limits, passwords: cfg.Passwords, pages: map[string]*template.Template{}}
 	names, err := fs.Glob(templateFiles, "templates/*.html")
 	if err != nil {
 		return nil, err
@@ -93,11 +117,16 @@ type route struct {
 	handle  pageHandler
 }
 
+// signedIn is the need of pages that everybody has who is signed in, whatever the roles.
+const signedIn auth.Permission = "signed in"
+
 func (c *Console) routes() []route {
 	return []route{
 		{"GET", "/login", auth.Public, c.loginPage},
 		{"POST", "/login", auth.Public, c.login},
 		{"POST", "/logout", auth.Public, c.logout},
+		{"GET", "/account", signedIn, c.accountPage},
+		{"POST", "/account", signedIn, c.changePassword},
 		{"GET", "/{$}", auth.ModelsRead, c.overview},
 		{"GET", "/hits", auth.HitsRead, c.hits},
 		{"GET", "/hits/{id}", auth.HitsRead, c.hit},
@@ -144,6 +173,7 @@ func (c *Console) routes() []route {
 		{"POST", "/settings/tokens/{id}/revoke", auth.TokensWrite, c.revokeToken},
 		{"POST", "/settings/enrol-tokens/{id}/revoke", auth.TokensWrite, c.revokeEnrolToken},
 		{"POST", "/settings/sessions/{subject}/end", auth.TokensWrite, c.endSessions},
+		{"POST", "/settings/accounts/{id}/state", auth.TokensWrite, c.setAccountState},
 	}
 }
 
@@ -205,7 +235,11 @@ func (c *Console) serve(rt route, v *visit) error {
 		if v.who == nil {
 			return errLogin
 		}
-		if !v.who.May(rt.need) {
+		if v.who.Session.Temporary && rt.need != signedIn {
+			http.Redirect(v.w, v.r, "/account", http.StatusSeeOther)
+			return nil
+		}
+		if rt.need != signedIn && !v.who.May(rt.need) {
 			return errForbidden
 		}
 	}
@@ -222,16 +256,25 @@ func (c *Console) identify(v *visit) error {
 		return nil // no cookie: a stranger, which is no error
 	}
 	v.cookie = []byte(cookie.Value)
-	sess, err := c.store.SessionByCookie(v.r.Context(), v.cookie)
+	sess, err := c.store.SessionByCookie(v.r.Context(), v.cookie, c.sessions.Idle)
 	if errors.Is(err, store.ErrNotFound) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	remote, _, _ := net.SplitHostPort(v.r.RemoteAddr) // "" where there is none
-	v.who = &auth.Principal{Actor: store.Actor{Kind: "user", ID: sess.Subject, Name: sess.Name, Remote: remote}, Roles: sess.Roles, Session: &sess}
+	v.who = &auth.Principal{Actor: store.Actor{Kind: "user", ID: sess.Subject, Name: sess.Name, Remote: v.remote()}, Roles: sess.Roles, Session: &sess}
+	// What a page asks for by itself is no sign of life.
+	if v.r.Header.Get("HX-Request") == "" {
+		return c.store.TouchSession(v.r.Context(), v.cookie, sess)
+	}
 	return nil
+}
+
+// remote is the visitor's address without the port, "" where there is none.
+func (v *visit) remote() string {
+	host, _, _ := net.SplitHostPort(v.r.RemoteAddr)
+	return host
 }
 
 type failure struct {

@@ -1,0 +1,182 @@
+package server
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"weightwarden/internal/api"
+)
+
+// signIn posts name and password and returns the status, with the browser.
+func (r *running) signIn(t *testing.T, name, password string) (*http.Client, *http.Response) {
+	t.Helper()
+	c := r.browse(t)
+	return c, r.post(t, c, "/login", url.Values{"name": {name}, "password": {password}})
+}
+
+func csrfOf(t *testing.T, body []byte) string {
+	t.Helper()
+	_, rest, ok := strings.Cut(string(body), `name="csrf" value="`)
+	if !ok {
+		t.Fatalf("no session: %.300s", body)
+	}
+	return rest[:strings.IndexByte(rest, '"')]
+}
+
+// The first password opens nothing but the page where it is changed; what it was
+// changed to opens the console, until an administrator disables the account.
+func TestAccount(t *testing.T) {
+	r := start(t)
+	a := must[api.AccountAnswer](t, r, "POST", api.PathAccounts, api.AccountRequest{Name: "Ada.Berg", Roles: []string{"analyst"}})
+	if status, _, _ := r.send(t, r.anon, r.token, "POST", api.PathAccounts, api.AccountRequest{Name: "ada.berg", Roles: []string{"reader"}}); status != http.StatusConflict {
+		t.Errorf("the same name again: %d", status)
+	}
+	c, resp := r.signIn(t, "ada.berg", a.Password)
+	if resp.StatusCode != http.StatusSeeOther {
+		t.Fatalf("sign-in: %d", resp.StatusCode)
+	}
+	for _, page := range []string{"/", "/hits", "/settings"} {
+		if status, _, _ := r.send(t, c, "", "GET", page, nil); status != http.StatusSeeOther {
+			t.Errorf("%s opens with the first password: %d", page, status)
+		}
+	}
+	_, _, body := r.send(t, c, "", "GET", "/account", nil)
+	csrf := csrfOf(t, body)
+	const fresh = "a better one than that"
+	for name, bad := range map[string]url.Values{
+		"wrong old one": {"password": {"x"}, "fresh": {fresh}, "again": {fresh}}, "too short": {"password": {a.Password}, "fresh": {"short"}, "again": {"short"}},
+		"not twice the same": {"password": {a.Password}, "fresh": {fresh}, "again": {fresh + "!"}}, "the old one": {"password": {a.Password}, "fresh": {a.Password}, "again": {a.Password}},
+	} {
+		bad.Set("csrf", csrf)
+		if resp := r.post(t, c, "/account", bad); resp.StatusCode != http.StatusUnprocessableEntity {
+			t.Errorf("%s: %d", name, resp.StatusCode)
+		}
+	}
+	form := url.Values{"password": {a.Password}, "fresh": {fresh}, "again": {fresh}}
+	if resp := r.post(t, c, "/account", form); resp.StatusCode != http.StatusForbidden {
+		t.Errorf("without the CSRF token: %d", resp.StatusCode)
+	}
+	form.Set("csrf", csrf)
+	if resp := r.post(t, c, "/account", form); resp.StatusCode != http.StatusSeeOther {
+		t.Fatalf("change: %d", resp.StatusCode)
+	}
+	if status, _, _ := r.send(t, c, "", "GET", "/hits", nil); status != http.StatusOK {
+		t.Errorf("after the change: %d", status)
+	}
+	if _, resp := r.signIn(t, "Ada.Berg", a.Password); resp.StatusCode != http.StatusUnauthorized {
+		t.Errorf("the first password still opens: %d", resp.StatusCode)
+	}
+	must[struct{}](t, r, "PUT", api.PathAccounts+"/"+a.ID+"/roles", api.AccountRoles{Roles: []string{"registrar"}})
+	if status, _, _ := r.send(t, c, "", "GET", "/hits", nil); status != http.StatusSeeOther {
+		t.Errorf("the session outlives a change of roles: %d", status)
+	}
+	c, _ = r.signIn(t, "Ada.Berg", fresh)
+	if status, _, _ := r.send(t, c, "", "GET", "/hits", nil); status != http.StatusForbidden {
+		t.Errorf("a registrar reads hits: %d", status)
+	}
+	must[struct{}](t, r, "PUT", api.PathAccounts+"/"+a.ID+"/state", api.AccountState{State: "disabled"})
+	if status, _, _ := r.send(t, c, "", "GET", "/models", nil); status != http.StatusSeeOther {
+		t.Errorf("the session outlives the account: %d", status)
+	}
+	if _, resp := r.signIn(t, "Ada.Berg", fresh); resp.StatusCode != http.StatusUnauthorized {
+		t.Errorf("a disabled account: %d", resp.StatusCode)
+	}
+}
+
+// Wrong passwords lock a name for a time, the right one too; other names go on.
+func TestGuessingPasswords(t *testing.T) {
+	r := start(t)
+	a := must[api.AccountAnswer](t, r, "POST", api.PathAccounts, api.AccountRequest{Name: "ada", Roles: []string{"analyst"}})
+	b := must[api.AccountAnswer](t, r, "POST", api.PathAccounts, api.AccountRequest{Name: "ben", Roles: []string{"analyst"}})
+	for range 5 {
+		if _, resp := r.signIn(t, "ada", "wrong password"); resp.StatusCode != http.StatusUnauthorized {
+			t.Fatalf("a wrong password: %d", resp.StatusCode)
+		}
+	}
+	if _, resp := r.signIn(t, "ada", a.Password); resp.StatusCode != http.StatusTooManyRequests || resp.Header.Get("Retry-After") == "" {
+		t.Errorf("after five: %d", resp.StatusCode)
+	}
+	if _, resp := r.signIn(t, "ben", b.Password); resp.StatusCode != http.StatusSeeOther {
+		t.Errorf("another name: %d", resp.StatusCode)
+	}
+	for range 20 {
+		r.signIn(t, "nobody", "wrong password")
+	}
+	if _, resp := r.signIn(t, "ben", b.Password); resp.StatusCode != http.StatusTooManyRequests {
+		t.Errorf("an address after 25 wrong passwords: %d", resp.StatusCode)
+	}
+}
+
+// A session ends when nobody used it; what pages ask for by themselves is no use.
+func TestIdleSessionsEnd(t *testing.T) {
+	now := time.Now()
+	r := startWith(t, t.TempDir(), func(cfg *Config) { cfg.Now = func() time.Time { return now } })
+	c, _ := r.signedIn(t, r.token)
+	open := func() bool {
+		status, _, _ := r.send(t, c, "", "GET", "/models", nil)
+		return status == http.StatusOK
+	}
+	now = now.Add(defaultIdle - time.Minute)
+	if !open() {
+		t.Fatal("the session ended early")
+	}
+	now = now.Add(defaultIdle - time.Minute)
+	if !open() {
+		t.Error("use did not keep the session")
+	}
+	now = now.Add(defaultIdle + time.Minute)
+	if open() {
+		t.Error("the session outlived two hours without use")
+	}
+}
+
+// A token is good for what it was made for only.
+func TestScopedTokens(t *testing.T) {
+	r := start(t)
+	ci := must[api.TokenAnswer](t, r, "POST", api.PathTokens, api.TokenRequest{Name: "ci", Roles: []string{"registrar"}, Models: []string{"team-a-*"}, Networks: []string{"127.0.0.0/8"}})
+	for name, want := range map[string]int{"team-a-large": http.StatusOK, "team-b-large": http.StatusForbidden} {
+		if status, _, body := r.send(t, r.anon, ci.Token, "PUT", api.PathModels+"/"+name, api.ModelDescription{Kind: api.KindProtected}); status != want {
+			t.Errorf("%s: %d %s", name, status, body)
+		}
+		status, _, _ := r.send(t, r.anon, ci.Token, "POST", api.PathModels+"/"+name+"/versions/1/artifacts", api.NewArtifact{Name: "b", Fingerprint: fingerprintOf(t, 3)})
+		if (status == http.StatusCreated) != (want == http.StatusOK) {
+			t.Errorf("an artifact of %s: %d", name, status)
+		}
+		if status, _, _ := r.send(t, r.anon, ci.Token, "DELETE", api.PathModels+"/"+name, nil); (status == http.StatusForbidden) != (want == http.StatusForbidden) {
+			t.Errorf("delete %s: %d", name, status)
+		}
+	}
+	far := must[api.TokenAnswer](t, r, "POST", api.PathTokens, api.TokenRequest{Name: "far", Roles: []string{"reader"}, Networks: []string{"10.0.0.0/8"}})
+	if status, _, _ := r.send(t, r.anon, far.Token, "GET", api.PathWhoAmI, nil); status != http.StatusForbidden {
+		t.Errorf("from another network: %d", status)
+	}
+	c := r.browse(t)
+	if resp := r.post(t, c, "/login", url.Values{"token": {far.Token}}); resp.StatusCode != http.StatusUnauthorized {
+		t.Errorf("sign-in from another network: %d", resp.StatusCode)
+	}
+	for _, bad := range []api.TokenRequest{{Networks: []string{"10.0.0.1/8"}}, {Networks: []string{"here"}}, {Models: []string{"[a"}}, {Models: []string{""}}} {
+		bad.Name, bad.Roles = "bad", []string{"reader"}
+		if status, _, _ := r.send(t, r.anon, r.token, "POST", api.PathTokens, bad); status != http.StatusUnprocessableEntity {
+			t.Errorf("%+v: %d", bad, status)
+		}
+	}
+}
+
+// A token that asks too much is told to wait, others are not.
+func TestTokensHaveARate(t *testing.T) {
+	r := startWith(t, t.TempDir(), func(cfg *Config) { cfg.TokenRate = 0.001 })
+	other := must[api.TokenAnswer](t, r, "POST", api.PathTokens, api.TokenRequest{Name: "other", Roles: []string{"reader"}})
+	status := 0
+	for range burst + 1 {
+		status, _, _ = r.send(t, r.anon, r.token, "GET", api.PathWhoAmI, nil)
+	}
+	if status != http.StatusTooManyRequests {
+		t.Errorf("after %d requests: %d", burst+1, status)
+	}
+	if status, _, _ := r.send(t, r.anon, other.Token, "GET", api.PathWhoAmI, nil); status != http.StatusOK {
+		t.Errorf("another token: %d", status)
+	}
+}
