@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -169,7 +170,7 @@ func (c *client) do(ctx context.Context, method, path string, query url.Values, 
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
-	resp, err := c.http.Do(req)
+	resp, err := c.patient(req)
 	var unknown x509.UnknownAuthorityError
 	if errors.As(err, &unknown) {
 		return nil, cli.Hint(err, "'fpctl login %s' shows the server's CA and keeps it", c.base)
@@ -182,6 +183,45 @@ func (c *client) do(ctx context.Context, method, path string, query url.Values, 
 	}
 	defer resp.Body.Close()
 	return nil, refusal(resp)
+}
+
+// Waiting for a server that says when to come again.
+const (
+	maxTries = 5
+	maxWait  = time.Minute
+)
+
+// busy returns how long a server that is not ready asks to wait.
+func busy(resp *http.Response) (time.Duration, bool) {
+	seconds, err := strconv.Atoi(resp.Header.Get("Retry-After"))
+	wait := time.Duration(seconds) * time.Second
+	return wait, (resp.StatusCode == http.StatusTooManyRequests || resp.StatusCode == http.StatusServiceUnavailable) && err == nil && wait >= 0 && wait <= maxWait
+}
+
+// patient sends a request again when the server asks for that. The body must be one
+// that http.NewRequest can read again, or none.
+func (c *client) patient(req *http.Request) (*http.Response, error) {
+	for try := 1; ; try++ {
+		resp, err := c.http.Do(req)
+		if err != nil {
+			return nil, err
+		}
+		wait, again := busy(resp)
+		if !again || try == maxTries || req.Body != nil && req.GetBody == nil {
+			return resp, nil
+		}
+		resp.Body.Close()
+		select {
+		case <-req.Context().Done():
+			return nil, req.Context().Err()
+		case <-time.After(wait):
+		}
+		if req.GetBody != nil {
+			if req.Body, err = req.GetBody(); err != nil {
+				return nil, err
+			}
+		}
+	}
 }
 
 // statusError is an answer that is no success.

@@ -17,7 +17,7 @@ import (
 // identity and the same tokens.
 func TestBackupOfARunningServerRestores(t *testing.T) {
 	data := t.TempDir()
-	srv := startChild(t, data, "127.0.0.1:0")
+	srv := startChild(t, data, "127.0.0.1:0", "")
 	defer srv.kill(t)
 	_, _, admin, token := enrolled(t, data, srv.url)
 	to := filepath.Join(t.TempDir(), "copy")
@@ -26,7 +26,7 @@ func TestBackupOfARunningServerRestores(t *testing.T) {
 	if code := program().Run(t.Context(), env, []string{"backup", "--data", data, "--to", to}); code != cli.ExitOK {
 		t.Fatalf("exit %d: %s", code, &errs)
 	}
-	restored := startChild(t, to, "127.0.0.1:0")
+	restored := startChild(t, to, "127.0.0.1:0", "")
 	defer restored.kill(t)
 	req, err := http.NewRequest("GET", restored.url+api.PathAgents, nil)
 	if err != nil {
@@ -51,7 +51,7 @@ func TestBackupOfARunningServerRestores(t *testing.T) {
 func TestRestoreOnBothEngines(t *testing.T) {
 	admin := storetest.Postgres(t)
 	data := t.TempDir()
-	srv := startChild(t, data, "127.0.0.1:0")
+	srv := startChild(t, data, "127.0.0.1:0", "")
 	id, _, _, _ := enrolled(t, data, srv.url)
 	srv.kill(t)
 	dir := t.TempDir()

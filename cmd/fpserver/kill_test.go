@@ -18,6 +18,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -25,6 +26,7 @@ import (
 
 	"weightwarden/internal/api"
 	"weightwarden/internal/cli"
+	"weightwarden/server/store/storetest"
 )
 
 // TestMain lets the test binary be the server that the test kills.
@@ -42,9 +44,9 @@ type child struct {
 }
 
 // startChild starts a server and waits for the line that says where it listens.
-func startChild(t *testing.T, data, listen string) *child {
+func startChild(t *testing.T, data, listen, database string) *child {
 	t.Helper()
-	cmd := exec.Command(os.Args[0], "serve", "--data", data, "--listen", listen)
+	cmd := exec.Command(os.Args[0], "serve", "--data", data, "--listen", listen, "--database-url", database, "--token-rate", "10000")
 	cmd.Env = append(os.Environ(), "FPSERVER_TEST_CHILD=1")
 	cmd.Stderr = t.Output()
 	out, err := cmd.StdoutPipe()
@@ -161,11 +163,27 @@ func intake(url string, c *http.Client, agent, epoch string, acknowledged *atomi
 
 // A server that is killed in the middle of intake has every acknowledged hit after
 // its restart, and each exactly once.
+//
+// WEIGHTWARDEN_KILLS gives another number of kills: docs/scale.md has what came of 200.
 func TestKilledServerKeepsEveryAcknowledgedHit(t *testing.T) {
-	kills := 5
-	if testing.Short() {
-		kills = 1
+	t.Run("SQLite", func(t *testing.T) { killAndCount(t, numberOfKills(t, 5), "") })
+	t.Run("PostgreSQL", func(t *testing.T) {
+		killAndCount(t, numberOfKills(t, 3), storetest.Database(t, storetest.Postgres(t), "kills"))
+	})
+}
+
+func numberOfKills(t *testing.T, n int) int {
+	if text := os.Getenv("WEIGHTWARDEN_KILLS"); text != "" {
+		n, err := strconv.Atoi(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
 	}
+	return n
+}
+
+func killAndCount(t *testing.T, kills int, database string) {
 	data := t.TempDir()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -175,7 +193,7 @@ func TestKilledServerKeepsEveryAcknowledgedHit(t *testing.T) {
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
-	srv := startChild(t, data, listen)
+	srv := startChild(t, data, listen, database)
 	agent, c, admin, token := enrolled(t, data, srv.url)
 	stop := make(chan struct{})
 	counts := make([]atomic.Int64, 4)
@@ -195,7 +213,7 @@ func TestKilledServerKeepsEveryAcknowledgedHit(t *testing.T) {
 			time.Sleep(time.Millisecond)
 		}
 		srv.kill(t)
-		srv = startChild(t, data, listen)
+		srv = startChild(t, data, listen, database)
 	}
 	close(stop)
 	for range counts {

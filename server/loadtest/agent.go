@@ -13,6 +13,7 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -122,6 +123,9 @@ func (r *run) post(ctx context.Context, c *http.Client, token, path string, body
 	return r.send(ctx, c, http.MethodPost, token, path, bytes.NewReader(b), answer)
 }
 
+// errTooMany says that the administrator's token has to wait.
+var errTooMany = errors.New("too many requests")
+
 func (r *run) send(ctx context.Context, c *http.Client, method, token, path string, body io.Reader, answer any) error {
 	req, err := http.NewRequestWithContext(ctx, method, r.server()+path, body)
 	if err != nil {
@@ -138,6 +142,9 @@ func (r *run) send(ctx context.Context, c *http.Client, method, token, path stri
 	out, err := io.ReadAll(io.LimitReader(resp.Body, 64<<20))
 	if err != nil {
 		return err
+	}
+	if resp.StatusCode == http.StatusTooManyRequests {
+		return fmt.Errorf("%s: %w", path, errTooMany)
 	}
 	if resp.StatusCode >= 300 {
 		return fmt.Errorf("%s %s: %d %.300s", method, path, resp.StatusCode, out)

@@ -202,7 +202,12 @@ func (r *run) count(ctx context.Context, rep *Report) error {
 	query := url.Values{"user": {r.label}, "limit": {"1000"}}
 	for {
 		var page api.List[api.HitInfo]
-		if err := r.send(ctx, r.admin, http.MethodGet, r.cfg.Token, api.PathHitList+"?"+query.Encode(), nil, &page); err != nil {
+		err := r.send(ctx, r.admin, http.MethodGet, r.cfg.Token, api.PathHitList+"?"+query.Encode(), nil, &page)
+		if errors.Is(err, errTooMany) && ctx.Err() == nil {
+			time.Sleep(time.Second)
+			continue
+		}
+		if err != nil {
 			return err
 		}
 		for _, h := range page.Items {
