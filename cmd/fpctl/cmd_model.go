@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strings"
 
 	"weightwarden/fingerprint"
 	"weightwarden/formats"
@@ -22,6 +23,7 @@ import (
 
 type addFlags struct {
 	name, version, kind, owner, note, source, keyFile string
+	signature, signedBy                               string
 	tier, jobs                                        int
 	regulated                                         bool
 }
@@ -44,11 +46,16 @@ run it each time.`,
 			fs.BoolVar(&f.regulated, "regulated", false, "the model falls under a regulation (finance, health)")
 			fs.StringVar(&f.note, "note", "", "`TEXT` about the model")
 			fs.StringVar(&f.source, "source", "", "where the version comes from: run, commit or `URL`")
+			fs.StringVar(&f.signature, "signature", "", "`FILE` of an OpenSSF Model Signing signature that every file must be in")
+			fs.StringVar(&f.signedBy, "signed-by", "", "PEM `FILE` with the public key, or the certificate authority, of the signature")
 			fs.StringVar(&f.keyFile, "key-file", "", "`FILE` with the organisation's fingerprint key (default: the public key)")
 			fs.IntVar(&f.jobs, "jobs", 0, "`N` cores to use (default: all)")
 			return func(ctx context.Context, env *cli.Env, args []string) error {
 				if len(args) == 0 || f.name == "" || f.version == "" {
 					return cli.Usagef("--name, --version and at least one file are wanted")
+				}
+				if (f.signature == "") != (f.signedBy == "") {
+					return cli.Usagef("--signature and --signed-by belong together")
 				}
 				return f.run(ctx, env, args)
 			}
@@ -70,6 +77,13 @@ func (f *addFlags) run(ctx context.Context, env *cli.Env, operands []string) err
 	paths, err := findFiles(operands)
 	if err != nil {
 		return err
+	}
+	if f.signature != "" {
+		signer, err := checkSignature(ctx, f.signature, f.signedBy, operands, paths)
+		if err != nil {
+			return err
+		}
+		f.source = strings.TrimSpace(f.source + " (signed: " + signer + ")")
 	}
 	artifacts, err := f.compute(ctx, env, paths)
 	if err != nil {
