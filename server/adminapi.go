@@ -28,14 +28,16 @@ const (
 	maxPage     = 1000
 )
 
-func limitOf(r *http.Request) (int, error) {
+func limitOf(r *http.Request) (int, error) { return limitUpTo(r, maxPage) }
+
+func limitUpTo(r *http.Request, most int) (int, error) {
 	text := r.URL.Query().Get("limit")
 	if text == "" {
 		return defaultPage, nil
 	}
 	n, err := strconv.Atoi(text)
-	if err != nil || n < 1 || n > maxPage {
-		return 0, refuse(http.StatusBadRequest, "limit %.20q: want 1 to %d", text, maxPage)
+	if err != nil || n < 1 || n > most {
+		return 0, refuse(http.StatusBadRequest, "limit %.20q: want 1 to %d", text, most)
 	}
 	return n, nil
 }

@@ -249,6 +249,10 @@ func TestEveryAnswerHoldsToTheDocument(t *testing.T) {
 		{"GET", "/v1/audit", []string{"?from=0"}, nil, false, 200},
 		{"GET", "/v1/audit/head", nil, nil, false, 200},
 		{"GET", "/v1/audit/proof", []string{"?old=1&new=3"}, nil, false, 200},
+		{"GET", "/v1/audit/entries/{seq}", []string{"2"}, nil, false, 200},
+		{"GET", "/v1/audit/entries/{seq}", []string{"2", "?size=3"}, nil, false, 200},
+		{"GET", "/v1/audit/entries/{seq}", []string{"2", "?size=2"}, nil, false, 400},
+		{"GET", "/v1/audit/entries/{seq}", []string{"100000"}, nil, false, 404},
 		{"PUT", "/v1/agents/{id}/state", []string{id}, api.AgentState{State: "revoked"}, false, 204},
 	}
 	calls = append(caseCalls(t, r, hit), calls...) // before the agent is revoked

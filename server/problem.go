@@ -42,6 +42,8 @@ func asProblem(err error) *problem {
 		return &problem{status: http.StatusUnprocessableEntity, detail: err.Error()}
 	case errors.Is(err, store.ErrConflict):
 		return &problem{status: http.StatusConflict, detail: err.Error()}
+	case errors.Is(err, store.ErrAuditDamaged):
+		return &problem{status: http.StatusInternalServerError, detail: err.Error(), hint: "the database was changed past the server: keep it as it is, and compare with a backup"}
 	case errors.Is(err, store.ErrBusy), errors.Is(err, store.ErrClosed):
 		return &problem{status: http.StatusServiceUnavailable, detail: "the server is overloaded or ends", hint: "try again", retryAfter: 5}
 	}

@@ -109,6 +109,7 @@ func (s *Server) mainRoutes() []route {
 		{"GET", api.PathAudit, auth.AuditRead, s.auditLeaves},
 		{"GET", api.PathAuditHead, auth.AuditRead, s.auditHead},
 		{"GET", api.PathAuditProof, auth.AuditRead, s.auditProof},
+		{"GET", api.PathAuditEntries + "/{seq}", auth.AuditRead, s.auditEntry},
 	}
 }
 

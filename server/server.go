@@ -255,8 +255,8 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	return err
 }
 
-// upkeep signs manifests anew, renews the server's certificate in time, and each
-// hour deletes what is past its retention.
+// upkeep signs manifests anew, renews the server's certificate in time, sends
+// checkpoints of the audit log out, and each hour deletes what is past its retention.
 func (s *Server) upkeep(ctx context.Context) {
 	t := time.NewTicker(time.Minute)
 	defer t.Stop()
@@ -267,7 +267,7 @@ func (s *Server) upkeep(ctx context.Context) {
 			return
 		case <-t.C:
 		}
-		err := errors.Join(s.publisher.Ensure(ctx), s.renewCert())
+		err := errors.Join(s.publisher.Ensure(ctx), s.renewCert(), s.tellCheckpoint(ctx))
 		if s.now().Sub(purged) > time.Hour {
 			purged = s.now()
 			_, perr := s.store.Purge(ctx, store.ServerActor(), purged)

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"net/http"
@@ -21,6 +22,7 @@ import (
 	"weightwarden/internal/cli"
 	"weightwarden/internal/snapshot"
 	"weightwarden/server/audit"
+	"weightwarden/server/store"
 )
 
 func verifier(ctx context.Context, c *client) (note.Verifier, error) {
@@ -74,15 +76,56 @@ type witness struct {
 }
 
 func auditVerifyCommand() cli.Command {
-	c := simple("audit verify", "read the whole audit log and prove that nothing in it was changed, removed or reordered", auditVerify)
-	c.Help = `Every leaf is hashed anew and must give the root that the server signs. The root of the last run is
-kept beside the login and must still be a beginning of today's log, so that a server cannot
-rewrite its past either. Exit code 2: something does not fit.`
-	return c
+	return cli.Command{
+		Name:    "audit verify",
+		Summary: "read the whole audit log and prove that nothing in it was changed, removed or reordered",
+		Help: `Every leaf is hashed anew and must give the root that the server signs, the hashes that it keeps, and
+the entries that the evidence of cases has. The root of the last run is kept beside the login and must still be a
+beginning of today's log, so that a server cannot rewrite its past either; so must the checkpoints named by
+--checkpoint, for example from the archive of a syslog receiver. Exit code 2: something does not fit.`,
+		Flags: func(fs *flag.FlagSet) func(context.Context, *cli.Env, []string) error {
+			var files []string
+			fs.Func("checkpoint", "`FILE` with a signed checkpoint that the log must begin with; may be repeated", func(name string) error {
+				files = append(files, name)
+				return nil
+			})
+			return func(ctx context.Context, env *cli.Env, args []string) error {
+				if len(args) > 0 {
+					return cli.Usagef("no operand is wanted")
+				}
+				c, err := connect(env)
+				if err != nil {
+					return err
+				}
+				return auditVerify(ctx, env, c, files)
+			}
+		},
+	}
 }
 
-func auditVerify(ctx context.Context, env *cli.Env, c *client) error {
+// pages reads the audit log of a server part by part.
+type pages struct{ c *client }
+
+// AuditPart implements audit.Source.
+func (p pages) AuditPart(ctx context.Context, seq int64, limit int) (*store.AuditPart, error) {
+	var page api.AuditPage
+	query := url.Values{"from": {strconv.FormatInt(seq, 10)}, "limit": {strconv.Itoa(limit)}}
+	if err := p.c.call(ctx, http.MethodGet, api.PathAudit, query, nil, &page); err != nil {
+		return nil, err
+	}
+	part := &store.AuditPart{Leaves: page.Leaves, Hashes: page.Hashes}
+	for _, e := range page.Cases {
+		part.Cases = append(part.Cases, store.CaseEntry(e))
+	}
+	return part, nil
+}
+
+func auditVerify(ctx context.Context, env *cli.Env, c *client, files []string) error {
 	v, err := verifier(ctx, c)
+	if err != nil {
+		return err
+	}
+	seen, err := readCheckpoints(files, v)
 	if err != nil {
 		return err
 	}
@@ -98,40 +141,81 @@ func auditVerify(ctx context.Context, env *cli.Env, c *client) error {
 	if err != nil {
 		return err
 	}
-	path := filepath.Join(dir, "audit-witness.json")
-	last, err := readWitness(path, v.Name()+fmt.Sprintf("+%08x", v.KeyHash()))
+	path, server := filepath.Join(dir, "audit-witness.json"), v.Name()+fmt.Sprintf("+%08x", v.KeyHash())
+	last, err := readWitness(path, server)
 	if err != nil {
 		return err
 	}
-	check := audit.NewChecker(last)
-	for check.Size() < tree.N {
-		var page api.AuditPage
-		query := url.Values{"from": {strconv.FormatInt(check.Size(), 10)}, "limit": {"1000"}}
-		if err := c.call(ctx, http.MethodGet, api.PathAudit, query, nil, &page); err != nil {
-			return err
-		}
-		if len(page.Leaves) == 0 {
-			return fmt.Errorf("the audit log ends after %d of %d entries", check.Size(), tree.N)
-		}
-		for _, leaf := range page.Leaves {
-			if check.Size() == tree.N {
-				break // written meanwhile
-			}
-			if err := check.Add(leaf); err != nil {
-				return err
-			}
-		}
-	}
-	if err := check.Finish(tree); err != nil {
+	if _, err := audit.Verify(ctx, pages{c}, tree, append(seen, last)...); err != nil {
 		return err
 	}
-	if err := writeWitness(path, v.Name()+fmt.Sprintf("+%08x", v.KeyHash()), tree); err != nil {
+	if err := writeWitness(path, server, tree); err != nil {
 		return err
 	}
 	if env.JSON {
-		return cli.WriteJSON(env.Stdout, map[string]any{"schema_version": api.SchemaVersion, "entries": tree.N, "root": tree.Hash.String(), "verified": true})
+		return cli.WriteJSON(env.Stdout, map[string]any{"schema_version": api.SchemaVersion, "entries": tree.N, "root": tree.Hash.String(), "checkpoints": len(seen), "verified": true})
 	}
 	_, err = fmt.Fprintf(env.Stdout, "%s verified, root %s\n", cli.Plural(int(tree.N), "audit entry", "audit entries"), tree.Hash)
+	return err
+}
+
+func readCheckpoints(files []string, v note.Verifier) ([]tlog.Tree, error) {
+	var out []tlog.Tree
+	for _, name := range files {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			return nil, err
+		}
+		tree, err := audit.OpenHead(b, v)
+		if err != nil {
+			return nil, fmt.Errorf("%q: %w", name, err)
+		}
+		out = append(out, tree)
+	}
+	return out, nil
+}
+
+func auditEntryCommand() cli.Command {
+	return cli.Command{
+		Name:    "audit entry",
+		Args:    "NUMBER",
+		Summary: "show one entry of the audit log and prove that it is in the log",
+		Flags: func(*flag.FlagSet) func(context.Context, *cli.Env, []string) error {
+			return func(ctx context.Context, env *cli.Env, args []string) error {
+				if len(args) != 1 {
+					return cli.Usagef("the number of one entry is wanted")
+				}
+				seq, err := strconv.ParseUint(args[0], 10, 63)
+				if err != nil {
+					return cli.Usagef("%.40q is no number of an entry", args[0])
+				}
+				c, err := connect(env)
+				if err != nil {
+					return err
+				}
+				return auditEntry(ctx, env, c, int64(seq))
+			}
+		},
+	}
+}
+
+func auditEntry(ctx context.Context, env *cli.Env, c *client, seq int64) error {
+	v, err := verifier(ctx, c)
+	if err != nil {
+		return err
+	}
+	var in api.AuditInclusion
+	if err := c.call(ctx, http.MethodGet, fmt.Sprintf("%s/%d", api.PathAuditEntries, seq), nil, nil, &in); err != nil {
+		return err
+	}
+	tree, err := audit.CheckInclusion(&in, seq, v)
+	if err != nil {
+		return err
+	}
+	if env.JSON {
+		return cli.WriteJSON(env.Stdout, in)
+	}
+	_, err = fmt.Fprintf(env.Stdout, "%s\nentry %d of %d is in the log with the root %s\n", cli.PrintableLine(string(in.Leaf)), seq, tree.N, tree.Hash)
 	return err
 }
 

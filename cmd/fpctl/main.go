@@ -27,7 +27,7 @@ func program() *cli.Program {
 			accountStateCommand("disable", "disabled", "end an account's access at once"), accountStateCommand("enable", "active", "give a disabled account its access back"), accountResetCommand(),
 			tokenNewCommand(), tokenListCommand(), tokenRevokeCommand(), agentsCommand(), agentRevokeCommand(), agentLabelCommand(), policySetCommand(), policyListCommand(), policyShowCommand(), policyRollbackCommand(), policyRemoveCommand(),
 			hitsCommand(), alertsCommand(), casesCommand(), caseReportCommand(), caseBundleCommand(), kpisCommand(), sweepCommand(), sweepListCommand(),
-			snapshotCommand(), snapshotListCommand(), auditVerifyCommand(),
+			snapshotCommand(), snapshotListCommand(), auditVerifyCommand(), auditEntryCommand(),
 			holdAddCommand(), holdListCommand(), holdLiftCommand(), retentionCommand()},
 	}
 }

@@ -8,8 +8,6 @@ import (
 	"os"
 	"path/filepath"
 
-	"golang.org/x/mod/sumdb/tlog"
-
 	"weightwarden/internal/cli"
 	"weightwarden/server/audit"
 	"weightwarden/server/store"
@@ -97,17 +95,5 @@ func checkBackup(ctx context.Context, path string) (entries int64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	check := audit.NewChecker(tlog.Tree{})
-	for check.Size() < tree.N {
-		leaves, err := s.AuditLeaves(ctx, check.Size(), 1000)
-		if err != nil || len(leaves) == 0 {
-			return 0, errors.Join(err, audit.ErrTampered)
-		}
-		for _, leaf := range leaves {
-			if err := check.Add(leaf); err != nil {
-				return 0, err
-			}
-		}
-	}
-	return tree.N, check.Finish(tree)
+	return audit.Verify(ctx, s, tree)
 }

@@ -23,6 +23,7 @@ const (
 	PathAudit          = "/v1/audit"            // GET ?from=N -> AuditPage
 	PathAuditHead      = "/v1/audit/head"       // GET: signed checkpoint
 	PathAuditProof     = "/v1/audit/proof"      // GET ?old=N&new=N -> AuditProof
+	PathAuditEntries   = "/v1/audit/entries"    // + /SEQ: GET [?size=N] -> AuditInclusion
 )
 
 // List is one page of a list. Next is what to give as ?after= for the next page;
@@ -277,10 +278,30 @@ type Copy struct {
 	Authorised string    `json:"authorised,omitempty"` // "": nobody allowed it
 }
 
-// AuditPage has leaves of the audit log, byte for byte as they were hashed.
+// AuditPage has leaves of the audit log, byte for byte as they were hashed, and
+// what the server keeps beside them. It may have fewer than were asked for: the end
+// is where Leaves is empty.
 type AuditPage struct {
-	From   int64    `json:"from"`
-	Leaves [][]byte `json:"leaves"` // base64 of JSON
+	From   int64            `json:"from"`
+	Leaves [][]byte         `json:"leaves"` // base64 of JSON
+	Hashes [][]byte         `json:"hashes"` // base64: what the leaves added to the tree, as golang.org/x/mod/sumdb/tlog orders stored hashes
+	Cases  []AuditCaseEntry `json:"cases"`
+}
+
+// AuditCaseEntry says that the evidence of a case has an entry of the audit log.
+type AuditCaseEntry struct {
+	Case string `json:"case"`
+	Seq  int64  `json:"seq"`
+}
+
+// AuditInclusion proves that an entry is in the audit log of a size (RFC 6962,
+// section 2.1.1).
+type AuditInclusion struct {
+	Seq        int64    `json:"seq"`
+	Leaf       []byte   `json:"leaf"` // base64 of JSON
+	Size       int64    `json:"size"`
+	Checkpoint string   `json:"checkpoint"` // size and root, signed with the server's snapshot key
+	Hashes     []string `json:"hashes"`     // base64
 }
 
 // AuditProof proves that the log of size Old is the beginning of that of size New.

@@ -87,6 +87,37 @@ func TestSyslogFrame(t *testing.T) {
 	}
 }
 
+// A checkpoint arrives whole: what a receiver keeps can be verified.
+func TestCheckpointMessages(t *testing.T) {
+	signed := "go.sum database tree\n7\nAAAA\n\n— weightwarden AAAA=\n"
+	e := &Event{Name: store.EventCheckpoint, Time: time.Unix(1700000000, 0), Checkpoint: &store.Checkpoint{Entries: 7, Signed: signed}}
+	for _, format := range []string{OCSF, ECS} {
+		body, _, err := Render(format, e)
+		var v struct {
+			Type string
+			Data store.Checkpoint
+		}
+		if err == nil {
+			err = json.Unmarshal(body, &v)
+		}
+		if err != nil || v.Type != store.EventCheckpoint || v.Data != *e.Checkpoint {
+			t.Errorf("%s: %s %v", format, body, err)
+		}
+	}
+	body, _, err := Render(CEF, e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, text, _ := strings.Cut(string(body), " cs1=")
+	got, err := base64.StdEncoding.DecodeString(strings.ReplaceAll(text, `\=`, "="))
+	if err != nil || string(got) != signed {
+		t.Errorf("%s %v", body, err)
+	}
+	if msg := string(Syslog(e, body)); !strings.Contains(msg, "<110>1 2023-11-14T22:13:20.000Z - weightwarden - audit-checkpoint - CEF:0|") {
+		t.Errorf("%s", msg)
+	}
+}
+
 func TestPrivateNetworks(t *testing.T) {
 	for addr, want := range map[string]bool{"127.0.0.1": false, "10.0.0.1": false, "169.254.169.254": false, "::1": false, "fe80::1": false, "fd00::1": false,
 		"100.64.0.1": false, "0.0.0.0": false, "64:ff9b::a00:1": false, "192.168.1.1": false, "93.184.216.34": true, "2606:2800::1": true} {

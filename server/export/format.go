@@ -26,17 +26,21 @@ const (
 
 // Event is what a message tells of: an alert and its newest hit.
 type Event struct {
-	Name   string // store.EventOpened, ...
-	Alert  store.Alert
-	Hit    *api.Hit
-	Notice *store.Notice // of a case, instead of an alert
-	Time   time.Time
+	Name       string // store.EventOpened, ...
+	Alert      store.Alert
+	Hit        *api.Hit
+	Notice     *store.Notice     // of a case, instead of an alert
+	Checkpoint *store.Checkpoint // of the audit log, instead of an alert
+	Time       time.Time
 }
 
 // Render writes an event in a format and says its media type.
 func Render(format string, e *Event) (body []byte, mediaType string, err error) {
-	if e.Notice != nil {
+	switch {
+	case e.Notice != nil:
 		return renderNotice(format, e)
+	case e.Checkpoint != nil:
+		return renderCheckpoint(format, e)
 	}
 	var v any
 	switch format {

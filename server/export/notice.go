@@ -1,6 +1,7 @@
 package export
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -32,6 +33,18 @@ func renderNotice(format string, e *Event) (body []byte, mediaType string, err e
 		return nil, "", fmt.Errorf("unknown format %.40q", format)
 	}
 	body, err = json.Marshal(v)
+	return body, "application/json", err
+}
+
+// renderCheckpoint writes a checkpoint of the audit log: in CEF where a receiver
+// reads only that, else as plain JSON, since neither OCSF nor ECS knows such a thing.
+func renderCheckpoint(format string, e *Event) (body []byte, mediaType string, err error) {
+	c := e.Checkpoint
+	if format == CEF {
+		return fmt.Appendf(nil, "CEF:0|weightwarden|fpserver|1|%s|Checkpoint of the audit log|0|rt=%d cnt=%d cs1Label=checkpointBase64 cs1=%s", cefHead(e.Name), e.Time.UnixMilli(), c.Entries,
+			cefValue(base64.StdEncoding.EncodeToString([]byte(c.Signed)))), "text/plain; charset=utf-8", nil
+	}
+	body, err = json.Marshal(map[string]any{"type": e.Name, "timestamp": e.Time.UTC(), "data": c})
 	return body, "application/json", err
 }
 

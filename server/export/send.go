@@ -119,7 +119,10 @@ func (s *Sender) deliver(ctx context.Context, d store.Delivery) error {
 }
 
 func (s *Sender) event(ctx context.Context, d store.Delivery) (*Event, error) {
-	e := &Event{Name: d.Event, Notice: d.Notice, Time: d.Created}
+	e := &Event{Name: d.Event, Notice: d.Notice, Checkpoint: d.Checkpoint, Time: d.Created}
+	if d.Checkpoint != nil {
+		return e, nil
+	}
 	if d.Notice != nil {
 		e.Alert.Severity = d.Notice.Severity // what syslog takes its level from
 		return e, nil

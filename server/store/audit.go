@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -33,6 +34,10 @@ type AuditEntry struct {
 	Detail map[string]any `json:"detail,omitempty"`
 }
 
+// ErrAuditDamaged is wrapped by errors that say that the log's own structure is not
+// whole: somebody changed the database past the server.
+var ErrAuditDamaged = errors.New("the audit log is damaged")
+
 // Audit appends an entry in the transaction of the change that it tells of.
 func (t *Tx) Audit(ctx context.Context, by Actor, action, object string, detail map[string]any) error {
 	if t.s.postgres {
@@ -56,7 +61,7 @@ func (t *Tx) Audit(ctx context.Context, by Actor, action, object string, detail 
 	if err != nil {
 		return fmt.Errorf("audit tree: %w", err)
 	}
-	if strings.HasPrefix(action, "case.") { // the entries that a case's sealed evidence proves
+	if OfCase(action) {
 		if _, err := t.exec(ctx, "INSERT INTO case_audit (case_id, seq) VALUES (?, ?)", object, seq); err != nil {
 			return err
 		}
@@ -70,16 +75,24 @@ func (t *Tx) Audit(ctx context.Context, by Actor, action, object string, detail 
 	return nil
 }
 
+// OfCase reports whether entries of an action belong to the case that is their
+// object: they are what the case's sealed evidence proves.
+func OfCase(action string) bool { return strings.HasPrefix(action, "case.") }
+
 func hashReader(ctx context.Context, q querier) tlog.HashReader {
 	return tlog.HashReaderFunc(func(ids []int64) ([]tlog.Hash, error) {
 		out := make([]tlog.Hash, len(ids))
 		for i, id := range ids {
 			var b []byte
-			if err := q.queryRow(ctx, "SELECT hash FROM audit_hash WHERE id = ?", id).Scan(&b); err != nil {
+			err := q.queryRow(ctx, "SELECT hash FROM audit_hash WHERE id = ?", id).Scan(&b)
+			if errors.Is(err, sql.ErrNoRows) {
+				return nil, fmt.Errorf("%w: hash %d of its tree is missing", ErrAuditDamaged, id)
+			}
+			if err != nil {
 				return nil, fmt.Errorf("hash %d: %w", id, err)
 			}
 			if len(b) != tlog.HashSize {
-				return nil, fmt.Errorf("hash %d has %d bytes", id, len(b))
+				return nil, fmt.Errorf("%w: hash %d of its tree has %d bytes", ErrAuditDamaged, id, len(b))
 			}
 			out[i] = tlog.Hash(b)
 		}
@@ -93,12 +106,22 @@ func (s *Store) AuditSize(ctx context.Context) (n int64, err error) {
 	return n, err
 }
 
-// AuditTree returns the size and the root hash of the audit log.
+// AuditTree returns the size and the root hash of the audit log. ErrAuditDamaged:
+// the stored tree is not that of so many entries.
 func (s *Store) AuditTree(ctx context.Context) (tlog.Tree, error) {
-	var n int64
-	if err := s.queryRow(ctx, "SELECT COALESCE(MAX(seq)+1, 0) FROM audit").Scan(&n); err != nil {
+	var n, hashes int64
+	err := s.queryRow(ctx, "SELECT COALESCE(MAX(seq)+1, 0), (SELECT COALESCE(MAX(id)+1, 0) FROM audit_hash) FROM audit").Scan(&n, &hashes)
+	if err != nil {
 		return tlog.Tree{}, err
 	}
+	if n < 0 || n > hashes || hashes != tlog.StoredHashCount(n) {
+		return tlog.Tree{}, fmt.Errorf("%w: its last entry is %d, and its tree ends at hash %d", ErrAuditDamaged, n-1, hashes-1)
+	}
+	return s.AuditTreeOf(ctx, n)
+}
+
+// AuditTreeOf returns the tree of the log's first n entries.
+func (s *Store) AuditTreeOf(ctx context.Context, n int64) (tlog.Tree, error) {
 	h, err := tlog.TreeHash(n, hashReader(ctx, s))
 	if err != nil {
 		return tlog.Tree{}, err
@@ -110,6 +133,54 @@ func (s *Store) AuditTree(ctx context.Context) (tlog.Tree, error) {
 func (s *Store) AuditLeaves(ctx context.Context, seq int64, limit int) ([][]byte, error) {
 	rows, err := s.query(ctx, "SELECT leaf FROM audit WHERE seq >= ? ORDER BY seq LIMIT ?", seq, limit)
 	return collect(rows, err, scanBytes)
+}
+
+// AuditPart is a part of the log with everything that the database keeps of it.
+type AuditPart struct {
+	Leaves [][]byte    // as they were hashed
+	Hashes [][]byte    // of the Merkle tree: what these leaves added, in the order of tlog.StoredHashIndex
+	Cases  []CaseEntry // which of the leaves the evidence of a case has
+}
+
+// CaseEntry says that an entry of the audit log tells of a case.
+type CaseEntry struct {
+	Case string
+	Seq  int64
+}
+
+// maxPartBytes is where a part of the log ends before its limit.
+const maxPartBytes = 8 << 20
+
+// AuditPart returns up to limit entries from seq on, fewer where they are large.
+func (s *Store) AuditPart(ctx context.Context, seq int64, limit int) (*AuditPart, error) {
+	p := &AuditPart{Leaves: [][]byte{}, Hashes: [][]byte{}, Cases: []CaseEntry{}}
+	rows, err := s.query(ctx, "SELECT leaf FROM audit WHERE seq >= ? ORDER BY seq LIMIT ?", seq, limit)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for size := 0; size < maxPartBytes && rows.Next(); {
+		b, err := scanBytes(rows)
+		if err != nil {
+			return nil, err
+		}
+		p.Leaves, size = append(p.Leaves, b), size+len(b)
+	}
+	if err := rows.Err(); err != nil || len(p.Leaves) == 0 {
+		return p, err
+	}
+	end := seq + int64(len(p.Leaves))
+	rows, err = s.query(ctx, "SELECT hash FROM audit_hash WHERE id >= ? AND id < ? ORDER BY id", tlog.StoredHashIndex(0, seq), tlog.StoredHashIndex(0, end))
+	if p.Hashes, err = collect(rows, err, scanBytes); err != nil {
+		return nil, err
+	}
+	rows, err = s.query(ctx, "SELECT case_id, seq FROM case_audit WHERE seq >= ? AND seq < ? ORDER BY seq", seq, end)
+	p.Cases, err = collect(rows, err, func(r *sql.Rows) (CaseEntry, error) {
+		var e CaseEntry
+		err := r.Scan(&e.Case, &e.Seq)
+		return e, err
+	})
+	return p, err
 }
 
 // AuditProof proves that the tree of size old is a prefix of the one of size now.

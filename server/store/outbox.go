@@ -33,15 +33,16 @@ const (
 
 // Delivery is one message to one target. It stays until it is delivered.
 type Delivery struct {
-	ID        string
-	Target    Target
-	Event     string
-	Alert     string
-	Notice    *Notice // of a case; nil for an alert
-	Created   time.Time
-	Attempts  int
-	Delivered time.Time
-	Error     string
+	ID         string
+	Target     Target
+	Event      string
+	Alert      string
+	Notice     *Notice     // of a case; nil for an alert
+	Checkpoint *Checkpoint // of EventCheckpoint
+	Created    time.Time
+	Attempts   int
+	Delivered  time.Time
+	Error      string
 }
 
 // AddTarget stores a target.
@@ -154,7 +155,9 @@ func (s *Store) ClaimDeliveries(ctx context.Context, limit int, lease time.Durat
 			var notice []byte
 			d.Target, err = scanTarget(r, &d.ID, &d.Event, &d.Alert, &created, &d.Attempts, &notice)
 			d.Created = fromMicros(created)
-			if err == nil && len(notice) > 0 {
+			if err == nil && d.Event == EventCheckpoint {
+				err = json.Unmarshal(notice, &d.Checkpoint)
+			} else if err == nil && len(notice) > 0 {
 				err = json.Unmarshal(notice, &d.Notice)
 			}
 			return d, err

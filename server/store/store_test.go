@@ -47,6 +47,7 @@ func TestStore(t *testing.T) {
 		{Name: "Console", Run: testConsole},
 		{Name: "AuthorisedCopiesMakeNoAlert", Run: testAuthorisedCopiesMakeNoAlert},
 		{Name: "AuditTreeCoversEveryChange", Run: testAuditTreeCoversEveryChange},
+		{Name: "Checkpoints", Run: testCheckpoints},
 		{Name: "FailedJobsDoNotHarmOthers", Run: testFailedJobsDoNotHarmOthers},
 	})
 }

@@ -2,7 +2,6 @@ package ui
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -136,30 +135,10 @@ func (c *Console) checkAudit(v *visit) error {
 		return err
 	}
 	check := &auditCheck{}
-	if err := c.hashLog(ctx, tree, check); err != nil {
+	if check.Entries, err = audit.Verify(ctx, c.store, tree); err != nil {
 		check.Problem = err.Error()
 	}
 	return c.showAudit(v, check)
-}
-
-func (c *Console) hashLog(ctx context.Context, tree tlog.Tree, check *auditCheck) error {
-	checker := audit.NewChecker(tlog.Tree{})
-	for checker.Size() < tree.N {
-		leaves, err := c.store.AuditLeaves(ctx, checker.Size(), int(min(1000, tree.N-checker.Size())))
-		if err != nil {
-			return err
-		}
-		if len(leaves) == 0 {
-			break
-		}
-		for _, leaf := range leaves {
-			if err := checker.Add(leaf); err != nil {
-				return err
-			}
-		}
-		check.Entries = checker.Size()
-	}
-	return checker.Finish(tree)
 }
 
 func (c *Console) auditCSV(v *visit) error {
