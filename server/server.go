@@ -44,6 +44,7 @@ type Config struct {
 	Now         func() time.Time // nil: time.Now
 	SessionLife time.Duration    // of the console, at most; 0: 12 hours
 	SessionIdle time.Duration    // of the console, without doing anything; 0: 2 hours
+	OIDC        *auth.OIDC       // nil: people have accounts here
 	TokenRate   float64          // requests a second that a token may make; 0: 50
 }
 
@@ -119,7 +120,7 @@ func (s *Server) prepare(ctx context.Context) error {
 	if s.playbook, err = cases.PB53(); err != nil {
 		return err
 	}
-	if s.console, err = ui.New(ui.Config{Store: s.store, Playbook: s.playbook, Sealer: s, Log: s.log, Version: s.cfg.Version, Limits: s.limits, Passwords: s.passwords,
+	if s.console, err = ui.New(ui.Config{Store: s.store, Playbook: s.playbook, Sealer: s, Log: s.log, Version: s.cfg.Version, Limits: s.limits, Passwords: s.passwords, OIDC: s.cfg.OIDC,
 		Sessions: ui.Sessions{Life: cmp.Or(s.cfg.SessionLife, defaultLife), Idle: cmp.Or(s.cfg.SessionIdle, defaultIdle)}}); err != nil {
 		return err
 	}

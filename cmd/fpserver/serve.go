@@ -14,6 +14,7 @@ import (
 	"weightwarden/internal/buildinfo"
 	"weightwarden/internal/cli"
 	"weightwarden/server"
+	"weightwarden/server/auth"
 )
 
 // serveFlags are those of fpserver serve.
@@ -21,6 +22,7 @@ type serveFlags struct {
 	data, listen, database, names, level string
 	life, idle                           time.Duration // of sessions
 	rate                                 float64       // requests a second of a token
+	oidc                                 string        // file
 }
 
 func serveCommand() cli.Command {
@@ -39,6 +41,7 @@ each a copy of ca.pem, ca.key and snapshot.key. SIGTERM ends it after the reques
 			fs.DurationVar(&f.life, "session-life", 12*time.Hour, "`TIME` after which people must sign in to the console anew")
 			fs.DurationVar(&f.idle, "session-idle", 2*time.Hour, "`TIME` without use after which a session of the console ends")
 			fs.Float64Var(&f.rate, "token-rate", 50, "`N` requests a second that an API token may make")
+			fs.StringVar(&f.oidc, "oidc", "", "JSON `FILE` that says how people sign in at an identity provider")
 			fs.StringVar(&f.level, "log-level", "info", "`LEVEL`: debug, info, warn, error")
 			return func(ctx context.Context, env *cli.Env, args []string) error { return serve(ctx, env, f, args) }
 		},
@@ -60,6 +63,15 @@ func serve(ctx context.Context, env *cli.Env, f *serveFlags, args []string) (err
 		Log: slog.New(slog.NewJSONHandler(env.Stderr, &slog.HandlerOptions{Level: level}))}
 	if f.names != "" {
 		cfg.Names = strings.Split(f.names, ",")
+	}
+	if f.oidc != "" {
+		oidc, err := auth.ReadOIDCConfig(f.oidc)
+		if err != nil {
+			return err
+		}
+		if cfg.OIDC, err = auth.NewOIDC(*oidc); err != nil {
+			return err
+		}
 	}
 	l, err := net.Listen("tcp", f.listen)
 	if err != nil {

@@ -20,6 +20,7 @@ type loginForm struct {
 	Next  string
 	Error string
 	Name  string
+	OIDC  string // what the identity provider is called; "" where there is none
 }
 
 func (c *Console) loginPage(v *visit) error {
@@ -28,7 +29,15 @@ func (c *Console) loginPage(v *visit) error {
 		http.Redirect(v.w, v.r, next, http.StatusSeeOther)
 		return nil
 	}
-	return c.render(v, http.StatusOK, "login", "Sign in", "", loginForm{Next: next})
+	return c.render(v, http.StatusOK, "login", "Sign in", "", c.loginForm(next, ""))
+}
+
+func (c *Console) loginForm(next, why string) loginForm {
+	f := loginForm{Next: next, Error: why}
+	if c.oidc != nil {
+		f.OIDC = c.oidc.Name()
+	}
+	return f
 }
 
 // localPath lets a redirect lead nowhere but to a page of the console.
@@ -58,7 +67,9 @@ func (c *Console) login(v *visit) error {
 	}
 	next, remote := localPath(v.r.PostFormValue("next")), v.remote()
 	again := func(status int, why string) error {
-		return c.render(v, status, "login", "Sign in", "", loginForm{Next: next, Error: why, Name: v.r.PostFormValue("name")})
+		form := c.loginForm(next, why)
+		form.Name = v.r.PostFormValue("name")
+		return c.render(v, status, "login", "Sign in", "", form)
 	}
 	if !c.limits.MayTry(remote) {
 		v.w.Header().Set("Retry-After", "30")
@@ -84,15 +95,22 @@ func (c *Console) login(v *visit) error {
 	return c.begin(v, who, next)
 }
 
-// begin stores the session and sets its cookie.
+// begin stores the session, sets its cookie and leads on.
 func (c *Console) begin(v *visit, who signingIn, next string) error {
+	if err := c.addSession(v, who); err != nil {
+		return err
+	}
+	http.Redirect(v.w, v.r, next, http.StatusSeeOther)
+	return nil
+}
+
+func (c *Console) addSession(v *visit, who signingIn) error {
 	cookie := randomText()
 	who.actor.Remote, who.session.CSRF = v.remote(), randomText()
 	if err := c.store.AddSession(v.r.Context(), who.actor, who.session, []byte(cookie)); err != nil {
 		return err
 	}
 	http.SetCookie(v.w, &http.Cookie{Name: cookieName, Value: cookie, Path: "/", Expires: who.session.Expires, Secure: true, HttpOnly: true, SameSite: http.SameSiteStrictMode})
-	http.Redirect(v.w, v.r, next, http.StatusSeeOther)
 	return nil
 }
 
@@ -176,14 +194,18 @@ func (c *Console) accountPage(v *visit) error { return c.renderAccount(v, http.S
 
 func (c *Console) renderAccount(v *visit, status int, why string) error {
 	s := v.who.Session
-	return c.render(v, status, "account", "Your account", "", accountPage{Own: s.TokenID == "", Temporary: s.Temporary, Session: s, Idle: c.sessions.Idle, Error: why, Least: auth.MinPassword})
+	_, _, err := c.store.AccountByID(v.r.Context(), v.who.ID)
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return err
+	}
+	return c.render(v, status, "account", "Your account", "", accountPage{Own: err == nil, Temporary: s.Temporary, Session: s, Idle: c.sessions.Idle, Error: why, Least: auth.MinPassword})
 }
 
 // changePassword gives the person another password and a new session; all others end.
 func (c *Console) changePassword(v *visit) error {
 	a, phc, err := c.store.AccountByID(v.r.Context(), v.who.ID)
 	if errors.Is(err, store.ErrNotFound) {
-		return inputError("you signed in by a token, which has no password")
+		return inputError("your password is not kept here")
 	}
 	if err != nil {
 		return err

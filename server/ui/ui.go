@@ -46,6 +46,7 @@ type Console struct {
 	// Shared with the API.
 	limits    *auth.Limiter
 	passwords *auth.Hasher
+	oidc      *auth.OIDC // nil: people sign in here only
 	pages     map[string]*template.Template
 	paths     map[string]auth.Permission // of every page that there is
 	stamp     string                     // changes with the static files, so that browsers fetch new ones
@@ -67,12 +68,13 @@ type Config struct {
 	Sessions  Sessions
 	Limits    *auth.Limiter
 	Passwords *auth.Hasher
+	OIDC      *auth.OIDC // nil: none
 }
 
 // New parses the templates.
 func New(cfg Config) (*Console, error) {
 	c := &Console{store: cfg.Store, playbook: cfg.Playbook, sealer: cfg.Sealer, log: cfg.Log, version: cfg.Version, sessions: cfg.Sessions,
-		limits: cfg.Limits, passwords: cfg.Passwords, pages: map[string]*template.Template{}}
+		limits: cfg.Limits, passwords: cfg.Passwords, oidc: cfg.OIDC, pages: map[string]*template.Template{}}
 	names, err := fs.Glob(templateFiles, "templates/*.html")
 	if err != nil {
 		return nil, err
@@ -124,6 +126,8 @@ func (c *Console) routes() []route {
 	return []route{
 		{"GET", "/login", auth.Public, c.loginPage},
 		{"POST", "/login", auth.Public, c.login},
+		{"GET", "/login/oidc", auth.Public, c.beginOIDC},
+		{"GET", auth.CallbackPath, auth.Public, c.finishOIDC},
 		{"POST", "/logout", auth.Public, c.logout},
 		{"GET", "/account", signedIn, c.accountPage},
 		{"POST", "/account", signedIn, c.changePassword},
