@@ -91,6 +91,7 @@ type Agent struct {
 	revision   revision                      // of the server's policies: told, and asked for
 	out        sync.Mutex
 	contact    atomic.Int64 // unix nanoseconds of the last answer
+	telling    []api.Gap    // of the heartbeat on its way; of the goroutine that sends them
 	sweeping   atomic.Int32
 	parsing    atomic.Pointer[string] // how files are read
 }
@@ -147,25 +148,49 @@ func (a *Agent) openRest() error {
 	if a.spool, err = spool.Open(filepath.Join(a.cfg.StateDir, "spool"), opts); err != nil {
 		return err
 	}
-	if err := a.recover(); err != nil {
-		return err
-	}
-	var saved []api.Gap
-	a.store.Meta("gaps", &saved)
-	a.gaps = health.NewGaps(saved, func(list []api.Gap) {
-		if err := a.store.SetMeta("gaps", list); err != nil {
-			a.deps.Log.Error("gap could not be saved", "error", err)
+	var saved health.GapList
+	a.store.Meta("gap-list", &saved)
+	a.gaps = health.NewGaps(saved, a.id != nil, func(list health.GapList) { a.saved(a.store.SetMeta("gap-list", list)) })
+	return a.recover()
+}
+
+// saved takes the outcome of a write to the state store. What it could not write it
+// keeps in memory; that is said until it can.
+func (a *Agent) saved(err error) {
+	switch {
+	case err == nil:
+		if a.board.Clear("state.write") {
+			a.deps.Log.Info("the state store takes entries again")
 		}
-	})
-	return nil
+	case a.board.Set("state.write", health.Error, err.Error()):
+		a.deps.Log.Error("state", "error", err)
+	}
 }
 
 // recover brings the state store up to what the spool holds, and says what was
 // found damaged.
 func (a *Agent) recover() error {
-	err := a.spool.Each(func(hit api.Hit, note []byte) error { return a.remember(hit, note) })
-	if err != nil {
-		return err
+	a.sayDamage()
+	return a.recall()
+}
+
+// recall puts the hits of the spool into the state store.
+func (a *Agent) recall() error {
+	err := a.spool.Each(a.remember)
+	a.saved(a.store.Flush())
+	return err
+}
+
+// sayDamage says what was found damaged since it last looked. The files of hits
+// that are gone are judged and reported again.
+func (a *Agent) sayDamage() {
+	if aside := a.store.Aside(); aside != "" {
+		a.deps.Log.Error("state store damaged; every file is read again", "kept", aside)
+		a.board.Set("state.damaged", health.Warning, "the state store was damaged and moved to "+aside)
+		if err := a.recall(); err != nil {
+			a.deps.Log.Error("spool", "error", err)
+		}
+		a.sweepAll("state")
 	}
 	lost := map[uint64]bool{}
 	for _, d := range a.spool.Damages() {
@@ -175,17 +200,20 @@ func (a *Agent) recover() error {
 			lost[seq] = true
 		}
 	}
-	if a.store.SetAside != "" {
-		a.deps.Log.Error("state store damaged; every file is read again", "kept", a.store.SetAside)
-		a.board.Set("state.damaged", health.Warning, "the state store was damaged and moved to "+a.store.SetAside)
-	}
 	if len(lost) == 0 {
-		return a.store.Flush()
+		return
 	}
-	// Hits that are gone: their files are judged and reported again.
 	epoch := a.spool.Epoch()
-	_, err = a.store.Forget(func(_ state.Key, e state.Entry) bool { return e.Epoch == epoch && lost[e.Seq] })
-	return err
+	_, err := a.store.Forget(func(_ state.Key, e state.Entry) bool { return e.Epoch == epoch && lost[e.Seq] })
+	a.saved(err)
+	a.sweepAll("spool")
+}
+
+// sweepAll has every watched place looked at, whatever the age of its files.
+func (a *Agent) sweepAll(cause string) {
+	for _, root := range a.cfg.Watch.Paths {
+		a.gaps.Open(filepath.Clean(root), cause, time.Now(), time.Now())
+	}
 }
 
 // Run works until ctx ends.
@@ -231,7 +259,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	start(a.followOwn)
 	start(a.watchLoops)
 	if a.client != nil {
-		start(func(ctx context.Context) { a.client.Deliver(ctx, a.spool, a.trouble("uplink.hits")) })
+		start(func(ctx context.Context) { a.client.Deliver(ctx, a.spool, a.delivered) })
 		start(func(ctx context.Context) {
 			a.client.Heartbeat(ctx, time.Duration(a.cfg.Uplink.Heartbeat), a.heartbeat, a.answered, a.trouble("uplink.heartbeat"))
 		})

@@ -68,7 +68,7 @@ func (a *Agent) useRegistry(ctx context.Context, path string, epoch int64, expir
 	if old != nil {
 		// What was judged by the old registry is judged anew, at sweep speed.
 		for _, root := range a.cfg.Watch.Paths {
-			a.gaps.Open(root, "registry", time.Time{}.Add(5*time.Second), time.Now())
+			a.gaps.Open(root, "registry", time.Time{}, time.Now())
 		}
 	}
 	return nil

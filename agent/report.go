@@ -35,9 +35,8 @@ func (a *Agent) report(ctx context.Context, o scan.Outcome) error {
 	}
 	if !v.Verdict.IsHit() {
 		a.printClear(o)
-		if err := a.store.Put(o.Info.Key, entry, false); err != nil {
-			a.board.Set("state.write", health.Error, err.Error())
-			return err
+		if err := a.store.Put(o.Info.Key, entry, false); err != nil { // kept in memory, or judged again
+			a.saved(err)
 		}
 		if !o.Quick {
 			a.suspect(ctx, o)
@@ -49,7 +48,8 @@ func (a *Agent) report(ctx context.Context, o scan.Outcome) error {
 		entry.Names = p.Names
 		if p.HasName(o.Path) {
 			entry.Epoch, entry.Seq = p.Epoch, p.Seq
-			return a.store.Put(o.Info.Key, entry, true)
+			a.saved(a.store.Put(o.Info.Key, entry, true))
+			return nil
 		}
 	}
 	entry = entry.WithName(o.Path)
@@ -63,9 +63,7 @@ func (a *Agent) report(ctx context.Context, o scan.Outcome) error {
 		return err
 	}
 	entry.Epoch, entry.Seq = stored.Epoch, stored.Seq
-	if err := a.store.Put(o.Info.Key, entry, true); err != nil {
-		a.board.Set("state.write", health.Error, err.Error())
-	}
+	a.saved(a.store.Put(o.Info.Key, entry, true))
 	a.printHit(stored)
 	return nil
 }
@@ -113,7 +111,10 @@ func (a *Agent) remember(hit api.Hit, b []byte) error {
 	if have, ok := a.store.Get(n.Key); ok && (have.Epoch == hit.Epoch && have.Seq >= hit.Seq || have.Judged.After(n.Entry.Judged)) {
 		return nil
 	}
-	return a.store.Put(n.Key, n.Entry, false)
+	if err := a.store.Put(n.Key, n.Entry, false); err != nil { // kept in memory
+		a.saved(err)
+	}
+	return nil
 }
 
 func (a *Agent) hit(o scan.Outcome) api.Hit {

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -90,38 +91,73 @@ func (a *Agent) blindWindow() {
 	}
 }
 
+// saveAlive writes that the agent lives, and what waits to be written.
 func (a *Agent) saveAlive() {
-	if err := a.store.SetMeta("alive", time.Now().UTC()); err != nil {
-		a.deps.Log.Error("state", "error", err)
-	}
+	a.saved(errors.Join(a.store.SetMeta("alive", time.Now().UTC()), a.store.Flush()))
 }
 
-// clock saves that the agent lives, and notices when the machine slept or the
-// clock was set.
+// moment is a time by both clocks: the one that people set, and the one that only
+// goes forward and stands while the machine sleeps.
+type moment struct {
+	wall   time.Time
+	steady time.Duration
+}
+
+func (a *Agent) moment() moment {
+	now := time.Now()
+	return moment{now.Round(0), now.Sub(a.started)}
+}
+
+// clockStep is how often the clocks are compared; they may differ by as much.
+const clockStep = 10 * time.Second
+
+// clock saves that the agent lives, says what was found damaged, and notices when
+// the machine slept or the clock was set.
 func (a *Agent) clock(ctx context.Context) {
-	const step = 10 * time.Second
-	last := time.Now()
-	for {
+	for last := a.moment(); ; {
 		a.pulses.Beat("the clock", beatWithin)
 		a.saveAlive()
-		if err := a.store.Flush(); err != nil {
-			a.board.Set("state.write", health.Error, err.Error())
-		}
+		a.sayDamage()
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(step):
+		case <-time.After(clockStep):
 		}
-		now := time.Now()
-		wall, steady := now.Round(0).Sub(last.Round(0)), now.Sub(last)
-		if jump := wall - steady; jump > step || jump < -step {
-			a.deps.Log.Warn("the machine slept or its clock was set", "by", jump)
-			for _, root := range a.cfg.Watch.Paths {
-				a.gapBox.put(watch.Gap{Path: root, From: last.Add(min(0, jump)), Cause: "suspend", Text: fmt.Sprintf("the clock moved by %v", jump)})
-			}
-		}
+		now := a.moment()
+		a.clockMoved(last, now)
 		last = now
 	}
+}
+
+// clockMoved opens a gap where the clocks went apart between two moments: what
+// changed meanwhile may bear any time between them.
+func (a *Agent) clockMoved(last, now moment) {
+	jump := now.wall.Sub(last.wall) - (now.steady - last.steady)
+	if jump.Abs() <= clockStep {
+		return
+	}
+	a.deps.Log.Warn("the machine slept or its clock was set", "by", jump)
+	for _, root := range a.cfg.Watch.Paths {
+		a.gapBox.put(watch.Gap{Path: root, From: last.wall.Add(min(0, jump)), Cause: "suspend", Text: fmt.Sprintf("the clock moved by %v", jump)})
+	}
+}
+
+// skewMost is how far a clock may be from the server's before that is said.
+const skewMost = 2 * time.Minute
+
+// compareClocks says where this machine's clock is wrong, or the server's: times in
+// hits, certificates and policies hang on it.
+func (a *Agent) compareClocks(server time.Time) {
+	ahead := time.Since(server).Round(time.Second)
+	if server.IsZero() || ahead.Abs() <= skewMost {
+		a.board.Clear("clock.skew")
+		return
+	}
+	word := "ahead of"
+	if ahead < 0 {
+		word = "behind"
+	}
+	a.board.Set("clock.skew", health.Warning, fmt.Sprintf("this machine's clock is %v %s the server's; times in hits are this machine's", ahead.Abs(), word))
 }
 
 // sweeper closes gaps, and looks at everything now and then.
@@ -166,12 +202,8 @@ func (a *Agent) polled() []string {
 
 func (a *Agent) closeGaps(ctx context.Context) {
 	for _, g := range a.gaps.Pending() {
-		since := g.From.Add(-5 * time.Second)
-		if g.Cause == "stopped" || g.Cause == "unwatched" || g.Cause == "unreadable" {
-			since = time.Time{} // files moved in keep their change time on some systems
-		}
 		now := time.Now()
-		n, err := a.sweep(ctx, []string{g.Path}, since)
+		n, err := a.sweep(ctx, []string{g.Path}, a.sweepSince(g))
 		if err != nil {
 			return
 		}
@@ -180,6 +212,20 @@ func (a *Agent) closeGaps(ctx context.Context) {
 		}
 		a.gaps.Close(g.ID, now, n.Looked)
 	}
+}
+
+// sweepSince is the change time from which on files may be unjudged because of a
+// gap; zero for all. The state store knows what was judged, so a bound is only kept
+// where old files are not to be read at all: a file may have been written long
+// before the event of its closing was lost, and move in with the time it had.
+func (a *Agent) sweepSince(g api.Gap) time.Time {
+	switch g.Cause {
+	case "overflow", "suspend", "blind":
+		if !a.cfg.Watch.SweepAtStart {
+			return g.From.Add(-5 * time.Second)
+		}
+	}
+	return time.Time{}
 }
 
 func (a *Agent) sweep(ctx context.Context, roots []string, since time.Time) (scan.Swept, error) {
@@ -235,10 +281,19 @@ func (a *Agent) serveLocal(ctx context.Context) {
 	}
 }
 
+// delivered takes how a delivery went.
+func (a *Agent) delivered(err error) {
+	a.trouble("uplink.hits")(err)
+	a.sayDamage() // what could not be delivered is found and reported again
+}
+
 func (a *Agent) heartbeat() api.Heartbeat {
+	a.sayDamage()
 	h := api.Heartbeat{Epoch: a.spool.Epoch(), SentAt: time.Now().UTC(), Started: a.started, Version: a.deps.Version,
 		Host: a.host, Watches: a.currentWatcher().Status(), Spool: a.spool.Info(), Gaps: a.gaps.List(), Health: a.board.List(),
 		FilesSeen: a.scanner.Count.Events.Load(), BytesRead: a.scanner.Count.Bytes.Load()}
+	h.Spool.Lost = a.gaps.Evicted()
+	a.telling = h.Gaps
 	h.Policy = a.policy.Load()
 	if l := a.registry.Load(); l != nil && a.cfg.Registry == "" {
 		h.Snapshot = l.Epoch
@@ -249,6 +304,8 @@ func (a *Agent) heartbeat() api.Heartbeat {
 // answered takes what the server said to a heartbeat.
 func (a *Agent) answered(ans api.HeartbeatAnswer) {
 	a.contact.Store(time.Now().UnixNano())
+	a.gaps.Told(a.telling)
+	a.compareClocks(ans.Now)
 	if l := a.registry.Load(); a.snaps != nil && (l == nil || ans.Snapshot > l.Epoch) {
 		a.askSnapshot()
 	}
@@ -273,16 +330,14 @@ func (a *Agent) orderedSweeps(list []api.Sweep) {
 			roots = a.watchedOnly(s.Paths)
 		}
 		for _, r := range roots {
-			a.gaps.Open(r, "ordered", time.Time{}.Add(5*time.Second), time.Now())
+			a.gaps.Open(r, "ordered", time.Time{}, time.Now())
 		}
 		done = append(done, s.ID)
 	}
 	if len(done) > 1000 {
 		done = done[len(done)-1000:]
 	}
-	if err := a.store.SetMeta("sweeps", done); err != nil {
-		a.deps.Log.Error("state", "error", err)
-	}
+	a.saved(a.store.SetMeta("sweeps", done))
 }
 
 // watchedOnly keeps the paths that lie in watched places: the server cannot make
@@ -311,7 +366,7 @@ func (a *Agent) status() localapi.Status {
 			Hits: c.Hits.Load(), Unreadable: c.Unreadable.Load(), Shed: c.Shed.Load(), Reread: c.Reread.Load(), Bytes: c.Bytes.Load()},
 		Gaps: a.gaps.List(), Health: a.board.List(),
 	}
-	s.Policy = a.policy.Load()
+	s.Policy, s.Spool.Lost = a.policy.Load(), a.gaps.Evicted()
 	if a.id != nil {
 		s.AgentID, s.Server = a.id.AgentID, a.id.Server
 	}

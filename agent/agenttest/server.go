@@ -54,8 +54,9 @@ type Server struct {
 	renewals int
 	manifest []byte
 	policy   []byte
-	revision int64 // of the policies
-	asked    int   // how often the policy was asked for
+	revision int64         // of the policies
+	asked    int           // how often the policy was asked for
+	ahead    time.Duration // of the clock that is told to agents
 	blobs    map[string][]byte
 	epoch    int64
 	sweeps   []api.Sweep
@@ -70,7 +71,14 @@ type HitID struct {
 // NewServer starts a server that ends with the test.
 func NewServer(tb testing.TB) *Server {
 	tb.Helper()
-	s := &Server{tb: tb, hits: map[HitID]api.Hit{}, blobs: map[string][]byte{}, life: time.Hour}
+	return NewServerOn(tb, nil, time.Hour)
+}
+
+// NewServerOn is NewServer on a listener, nil for a free port, with certificates
+// that are valid for a time.
+func NewServerOn(tb testing.TB, l net.Listener, life time.Duration) *Server {
+	tb.Helper()
+	s := &Server{tb: tb, hits: map[HitID]api.Hit{}, blobs: map[string][]byte{}, life: life}
 	s.makeCA()
 	s.Token = api.NewEnrolToken(api.PinOf(s.ca))
 	signer, verifier, err := snapshot.NewKey("test")
@@ -84,6 +92,10 @@ func NewServer(tb testing.TB) *Server {
 	pool := x509.NewCertPool()
 	pool.AddCert(s.ca)
 	s.HTTP = httptest.NewUnstartedServer(s.routes())
+	if l != nil {
+		s.HTTP.Listener.Close()
+		s.HTTP.Listener = l
+	}
 	s.HTTP.TLS = &tls.Config{MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{s.serverCert()},
 		ClientAuth: tls.VerifyClientCertIfGiven, ClientCAs: pool}
 	s.HTTP.StartTLS()
@@ -101,7 +113,7 @@ func (s *Server) makeCA() {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	s.check(err)
 	tmpl := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test CA"}, NotBefore: time.Now().Add(-time.Hour),
-		NotAfter: time.Now().Add(24 * time.Hour), IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}
+		NotAfter: time.Now().Add(24 * s.life), IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}
 	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, &key.PublicKey, key)
 	s.check(err)
 	s.ca, err = x509.ParseCertificate(der)
@@ -113,7 +125,7 @@ func (s *Server) makeCA() {
 func (s *Server) serverCert() tls.Certificate {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	s.check(err)
-	tmpl := &x509.Certificate{SerialNumber: big.NewInt(2), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+	tmpl := &x509.Certificate{SerialNumber: big.NewInt(2), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(s.life),
 		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}
 	der, err := x509.CreateCertificate(rand.Reader, tmpl, s.ca, &key.PublicKey, s.caKey)
 	s.check(err)
@@ -267,7 +279,7 @@ func (s *Server) heartbeat(w http.ResponseWriter, r *http.Request, _ string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.beats = append(s.beats, b)
-	reply(w, api.HeartbeatAnswer{Snapshot: s.epoch, Policy: s.revision, Now: time.Now(), Sweeps: s.sweeps})
+	reply(w, api.HeartbeatAnswer{Snapshot: s.epoch, Policy: s.revision, Now: time.Now().Add(s.ahead), Sweeps: s.sweeps})
 }
 
 func (s *Server) getManifest(w http.ResponseWriter, _ *http.Request, _ string) {
@@ -334,6 +346,13 @@ func (s *Server) Refuse(f func(api.Hit) string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.refuse = f
+}
+
+// ClockAhead sets the clock that is told to agents so much ahead of the real one.
+func (s *Server) ClockAhead(d time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ahead = d
 }
 
 // CertificateLife is how long client certificates are valid.

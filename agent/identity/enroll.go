@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -22,6 +23,12 @@ import (
 // Enroll turns a one-time token into an identity and keeps it in the state
 // folder. An identity that is there already is not replaced.
 func Enroll(ctx context.Context, stateDir, server, token string, host api.Host, version string) (*Identity, error) {
+	return EnrollThrough(ctx, nil, stateDir, server, token, host, version)
+}
+
+// EnrollThrough is Enroll with connections made by dial; nil: as usual.
+func EnrollThrough(ctx context.Context, dial func(ctx context.Context, network, addr string) (net.Conn, error), stateDir, server, token string,
+	host api.Host, version string) (*Identity, error) {
 	if _, err := os.Stat(Path(stateDir)); err == nil {
 		return nil, fmt.Errorf("%s exists: this machine is enrolled already", Path(stateDir))
 	}
@@ -37,7 +44,7 @@ func Enroll(ctx context.Context, stateDir, server, token string, host api.Host, 
 	if err != nil {
 		return nil, err
 	}
-	answer, err := request(ctx, base, tok, api.EnrollRequest{Token: tok.String(), CSR: csr, Host: host, Version: version})
+	answer, err := request(ctx, dial, base, tok, api.EnrollRequest{Token: tok.String(), CSR: csr, Host: host, Version: version})
 	if err != nil {
 		return nil, err
 	}
@@ -52,14 +59,14 @@ func Enroll(ctx context.Context, stateDir, server, token string, host api.Host, 
 	return id, save(Path(stateDir), f)
 }
 
-func request(ctx context.Context, base *url.URL, tok api.EnrolToken, body api.EnrollRequest) (*api.EnrollAnswer, error) {
+func request(ctx context.Context, dial func(ctx context.Context, network, addr string) (net.Conn, error), base *url.URL, tok api.EnrolToken, body api.EnrollRequest) (*api.EnrollAnswer, error) {
 	b, err := json.Marshal(body)
 	if err != nil {
 		return nil, err
 	}
 	// A connection of its own: it must be verified by the pin, and by nothing else.
 	client := &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{
-		TLSClientConfig: pinned(tok.Pin, base.Hostname()), Proxy: http.ProxyFromEnvironment, DisableKeepAlives: true}}
+		DialContext: dial, TLSClientConfig: pinned(tok.Pin, base.Hostname()), Proxy: http.ProxyFromEnvironment, DisableKeepAlives: true}}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, base.JoinPath(api.PathEnroll).String(), bytes.NewReader(b))
 	if err != nil {
 		return nil, err

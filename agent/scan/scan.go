@@ -125,6 +125,7 @@ type item struct {
 	info     Info
 	first    time.Time
 	due      time.Time
+	moved    time.Time // when it was last seen to change
 	tries    int
 	active   bool
 	sweep    bool
@@ -172,7 +173,7 @@ func (s *Scanner) Submit(ev watch.Event) {
 		return
 	}
 	s.Count.Gated.Add(1)
-	s.settle(&item{ev: ev, file: f, info: info, first: time.Now(), due: time.Now().Add(settleFirst)})
+	s.settle(&item{ev: ev, file: f, info: info, first: time.Now(), moved: time.Now(), due: time.Now().Add(settleFirst)})
 }
 
 // gate opens the file where the source did not and asks whether it is one to

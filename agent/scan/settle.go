@@ -85,6 +85,9 @@ func (s *Scanner) look(it *item, now time.Time) time.Duration {
 		return 0
 	}
 	changed := info.Stamp != it.info.Stamp
+	if changed {
+		it.moved = now
+	}
 	it.info = info
 	if s.settled(it, changed, now) {
 		it.process, it.note = s.deps.Who.Who(info.ID, it.ev.Path, it.ev.PID, it.ev.At)
@@ -110,7 +113,16 @@ func (s *Scanner) settled(it *item, changed bool, now time.Time) bool {
 	case writersActive:
 		return false
 	}
-	return !changed && now.UnixNano()-it.info.Stamp.Ctime >= int64(s.opts.Quiet) && now.Sub(it.first) >= settleFirst
+	return !changed && stoodStill(it, now) >= s.opts.Quiet && now.Sub(it.first) >= settleFirst
+}
+
+// stoodStill is how long a file has not changed: since its change time, or where
+// that lies ahead because the clock was set back, since it was last seen to change.
+func stoodStill(it *item, now time.Time) time.Duration {
+	if age := time.Duration(now.UnixNano() - it.info.Stamp.Ctime); age >= 0 {
+		return age
+	}
+	return now.Sub(it.moved)
 }
 
 func (s *Scanner) backoff(it *item) time.Duration {

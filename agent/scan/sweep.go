@@ -106,7 +106,7 @@ func (s *Scanner) sweepFile(ctx context.Context, path string, o SweepOptions, n 
 	}
 	n.Judged++
 	now := time.Now()
-	it := &item{ev: watch.Event{Op: watch.Sweep, Path: path, At: now}, file: f, info: info, first: now, due: now, sweep: true}
+	it := &item{ev: watch.Event{Op: watch.Sweep, Path: path, At: now}, file: f, info: info, first: now, moved: now, due: now, sweep: true}
 	if writers(f) == writersActive || now.UnixNano()-info.Stamp.Ctime < int64(settleFirst) {
 		s.settle(it)
 		return nil

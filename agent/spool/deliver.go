@@ -2,10 +2,12 @@ package spool
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"weightwarden/internal/api"
 )
@@ -56,23 +58,43 @@ func (s *Spool) firstSeq() uint64 {
 
 // Batch returns the oldest hits that the server does not have, at most max hits
 // and about maxBytes of JSON, but at least one if there is any. A record that
-// has become unreadable is skipped and returned as damage by Damages.
+// has become unreadable is forgotten and told by Damages.
 func (s *Spool) Batch(max int, maxBytes int64) ([]api.Hit, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var out []api.Hit
 	var bytes int64
-	for _, seg := range s.segs {
+	for _, seg := range slices.Clone(s.segs) {
 		n := len(seg.records)
 		if n == 0 || seg.records[n-1].seq <= s.acked {
 			continue
 		}
 		full, err := s.readFrom(seg, max, maxBytes, &out, &bytes)
+		if errors.Is(err, os.ErrNotExist) {
+			s.gone(seg)
+			continue
+		}
 		if err != nil || full {
 			return out, err
 		}
 	}
 	return out, nil
+}
+
+// gone forgets a segment that somebody removed; nothing is written to it any more.
+func (s *Spool) gone(seg *segment) {
+	d := Damage{Segment: filepath.Base(seg.path), Text: "the segment was removed"}
+	for _, r := range seg.records {
+		if r.seq > s.acked {
+			d.Lost = append(d.Lost, r.seq)
+		}
+	}
+	if s.file != nil && seg == s.segs[len(s.segs)-1] {
+		_ = s.file.Close() // it has no name
+		s.file = nil
+	}
+	s.segs = slices.DeleteFunc(s.segs, func(other *segment) bool { return other == seg })
+	s.damages = append(s.damages, d)
 }
 
 func (s *Spool) readFrom(seg *segment, max int, maxBytes int64, out *[]api.Hit, bytes *int64) (full bool, err error) {
@@ -81,6 +103,10 @@ func (s *Spool) readFrom(seg *segment, max int, maxBytes int64, out *[]api.Hit, 
 		return false, fmt.Errorf("spool: %w", err)
 	}
 	defer f.Close()
+	var lost []uint64
+	defer func() {
+		seg.records = slices.DeleteFunc(seg.records, func(p position) bool { return slices.Contains(lost, p.seq) })
+	}()
 	for _, pos := range seg.records {
 		if pos.seq <= s.acked {
 			continue
@@ -92,6 +118,7 @@ func (s *Spool) readFrom(seg *segment, max int, maxBytes int64, out *[]api.Hit, 
 		if err != nil {
 			s.damages = append(s.damages, Damage{Segment: filepath.Base(seg.path), Lost: []uint64{pos.seq},
 				Text: fmt.Sprintf("hit %d became unreadable: %v", pos.seq, err)})
+			lost = append(lost, pos.seq)
 			continue
 		}
 		rec.Hit.AgentID = s.opts.AgentID // a hit of the time before enrolment has none
@@ -208,11 +235,13 @@ func (s *Spool) Epoch() string {
 	return s.header.epochHex()
 }
 
-// Damages lists what was found damaged since Open.
+// Damages lists what was found damaged since it was last asked.
 func (s *Spool) Damages() []Damage {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return append([]Damage(nil), s.damages...)
+	list := s.damages
+	s.damages = nil
+	return list
 }
 
 // Info says what waits.

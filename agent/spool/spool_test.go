@@ -3,6 +3,7 @@ package spool
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -190,18 +191,19 @@ func TestDamage(t *testing.T) {
 				t.Error(diff)
 			}
 			var lost []uint64
-			for _, d := range s.Damages() {
+			damages := s.Damages()
+			for _, d := range damages {
 				lost = append(lost, d.Lost...)
 			}
-			if len(s.Damages()) != tt.damages || !cmp.Equal(tt.lost, lost) {
-				t.Errorf("damages %+v", s.Damages())
+			if len(damages) != tt.damages || !cmp.Equal(tt.lost, lost) {
+				t.Errorf("damages %+v", damages)
 			}
 			if h, err := s.Append(api.Hit{}, nil); err != nil || h.Seq != 7 {
 				t.Errorf("next hit %d, %v", h.Seq, err)
 			}
 			s.Close()
-			if again := open(t, dir, Options{}); len(again.Damages()) > tt.damages {
-				t.Errorf("damage is found again after the repair: %+v", again.Damages())
+			if again := open(t, dir, Options{}).Damages(); len(again) > tt.damages {
+				t.Errorf("damage is found again after the repair: %+v", again)
 			}
 		})
 	}
@@ -222,8 +224,90 @@ func TestCursorDamagedDeliversAgain(t *testing.T) {
 	if diff := cmp.Diff([]uint64{1, 2}, seqs(t, s)); diff != "" {
 		t.Fatal(diff)
 	}
-	if len(s.Damages()) != 1 {
-		t.Fatalf("damages %+v", s.Damages())
+	if damages := s.Damages(); len(damages) != 1 {
+		t.Fatalf("damages %+v", damages)
+	}
+}
+
+// TestDamagedWhileOpen: what becomes unreadable under an open spool is told once,
+// and stands in the way of nothing else.
+func TestDamagedWhileOpen(t *testing.T) {
+	for name, tt := range map[string]struct {
+		damage func(name string, second position) error
+		lost   []uint64
+	}{
+		"a record": {func(name string, second position) error {
+			f, err := os.OpenFile(name, os.O_WRONLY, 0)
+			if err != nil {
+				return err
+			}
+			defer f.Close()
+			_, err = f.WriteAt([]byte("rotten"), second.offset+recordBytes)
+			return err
+		}, []uint64{2}},
+		"cut":     {func(name string, second position) error { return os.Truncate(name, second.offset+1) }, []uint64{2, 3}},
+		"removed": {func(name string, _ position) error { return os.Remove(name) }, []uint64{1, 2, 3}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			s := open(t, dir, Options{SegmentBytes: 1500})
+			appendN(t, s, 4)
+			first := segments(t, dir)[0]
+			if n := len(s.segs[0].records); n != 3 {
+				t.Fatalf("the first segment holds %d records", n)
+			}
+			if err := tt.damage(first, s.segs[0].records[1]); err != nil {
+				t.Fatal(err)
+			}
+			want := []uint64{}
+			for seq := uint64(1); seq <= 4; seq++ {
+				if !slices.Contains(tt.lost, seq) {
+					want = append(want, seq)
+				}
+			}
+			for range 2 {
+				if diff := cmp.Diff(want, seqs(t, s)); diff != "" {
+					t.Error(diff)
+				}
+			}
+			var lost []uint64
+			for _, d := range s.Damages() {
+				lost = append(lost, d.Lost...)
+			}
+			if again := s.Damages(); !cmp.Equal(tt.lost, lost) || len(again) != 0 {
+				t.Errorf("lost %v, want %v; told again: %+v", lost, tt.lost, again)
+			}
+			if got := s.Info().Pending; got != int64(len(want)) {
+				t.Errorf("%d wait, want %d", got, len(want))
+			}
+			appendN(t, s, 1)
+			if diff := cmp.Diff(append(want, 5), seqs(t, s)); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+// TestRemovedWhileWritten: what goes into a segment without a name is not taken for
+// durable once that is noticed, and the next hit goes into one with a name.
+func TestRemovedWhileWritten(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir, Options{})
+	appendN(t, s, 2)
+	if err := os.Remove(segments(t, dir)[0]); err != nil {
+		t.Fatal(err)
+	}
+	appendN(t, s, 1)
+	if got := seqs(t, s); len(got) != 0 {
+		t.Errorf("hits %v of a segment that is gone", got)
+	}
+	if d := s.Damages(); len(d) != 1 || !cmp.Equal(d[0].Lost, []uint64{1, 2, 3}) {
+		t.Errorf("damages %+v", d)
+	}
+	appendN(t, s, 1)
+	s.Close()
+	if diff := cmp.Diff([]uint64{4}, seqs(t, open(t, dir, Options{}))); diff != "" {
+		t.Error(diff)
 	}
 }
 

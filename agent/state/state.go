@@ -14,9 +14,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -79,35 +81,41 @@ func (e Entry) WithName(path string) Entry {
 }
 
 // Store is the set of entries on disk. Its methods are safe for concurrent use.
+//
+// Damage that is met at any time has the file moved aside and a new one begun: every
+// file is then unknown and judged anew, which is the safe side.
 type Store struct {
-	db *bbolt.DB
+	path string
+
+	file sync.Mutex // one transaction at a time: what panics may never release bbolt's own locks
+	db   *bbolt.DB
 
 	mu      sync.Mutex
 	pending map[Key]Entry
-	// SetAside is where a damaged store was moved by Open, "" if there was none.
-	SetAside string
+	aside   string // see Aside
 }
 
 func bucketFiles() []byte { return []byte("files-1") }
 func bucketMeta() []byte  { return []byte("meta-1") }
 
-// pendingMax entries that matter little are written in one transaction.
-const pendingMax = 256
+const (
+	pendingMax  = 256     // entries that matter little are written in one transaction
+	pendingKeep = 1 << 16 // entries kept while the disk takes none
+)
 
-// Open opens or creates the store. A damaged one is moved aside and a new one
-// begun: the next sweep then reads everything again, which is the safe side.
+// errDamaged is that a file is no database, or no whole one.
+var errDamaged = errors.New("damaged")
+
+// Open opens or creates the store. A damaged one is moved aside, see Aside; a disk
+// that is full or fails is an error and leaves the file where it is.
 func Open(path string) (*Store, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, fmt.Errorf("state: %w", err)
 	}
-	s := &Store{pending: map[Key]Entry{}}
-	db, err := openDB(path)
-	if err != nil && !errors.Is(err, bbolt.ErrTimeout) && !os.IsPermission(err) {
-		s.SetAside = fmt.Sprintf("%s.damaged-%d", path, time.Now().UnixNano())
-		if rerr := os.Rename(path, s.SetAside); rerr != nil {
-			return nil, fmt.Errorf("state: %w (and it could not be moved aside: %v)", err, rerr)
-		}
-		db, err = openDB(path)
+	s := &Store{path: path, pending: map[Key]Entry{}}
+	var err error
+	if s.db, err = openDB(path); errors.Is(err, errDamaged) {
+		err = s.moveAside(err)
 	}
 	if errors.Is(err, bbolt.ErrTimeout) {
 		return nil, fmt.Errorf("state: %s is in use by another agent", path)
@@ -115,38 +123,117 @@ func Open(path string) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("state: %w", err)
 	}
-	s.db = db
 	return s, nil
 }
 
-// openDB opens the file and walks it once, because bbolt panics on some damage
-// only when it meets it.
-func openDB(path string) (db *bbolt.DB, err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			db, err = nil, fmt.Errorf("damaged: %v", r)
-		}
-	}()
-	db, err = bbolt.Open(path, 0o600, &bbolt.Options{Timeout: 2 * time.Second, FreelistType: bbolt.FreelistMapType})
+// moveAside begins a new file in place of one that is damaged.
+func (s *Store) moveAside(damage error) error {
+	aside := fmt.Sprintf("%s.damaged-%d", s.path, time.Now().UnixNano())
+	if err := os.Rename(s.path, aside); err != nil {
+		return fmt.Errorf("%w (and it could not be moved aside: %v)", damage, err)
+	}
+	db, err := openDB(s.path)
 	if err != nil {
+		return err
+	}
+	s.db = db
+	s.mu.Lock()
+	s.aside = aside
+	s.mu.Unlock()
+	return nil
+}
+
+// Aside returns where a damaged store was moved since it was last asked, "" if
+// there was none.
+func (s *Store) Aside() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	aside := s.aside
+	s.aside = ""
+	return aside
+}
+
+// openDB opens the file and walks it once, so that damage is met now.
+func openDB(path string) (*bbolt.DB, error) {
+	var db *bbolt.DB
+	err := guarded(func() (err error) {
+		db, err = bbolt.Open(path, 0o600, &bbolt.Options{Timeout: 2 * time.Second, FreelistType: bbolt.FreelistMapType})
+		return err
+	})
+	if err != nil {
+		return nil, damage(err)
+	}
+	if err := guarded(func() error { return prepare(db) }); err != nil {
+		_ = db.Close()
 		return nil, err
 	}
-	err = db.Update(func(tx *bbolt.Tx) error {
+	return db, nil
+}
+
+// damage tells a file that is no database from one that cannot be opened now.
+func damage(err error) error {
+	var path *os.PathError
+	var errno syscall.Errno
+	if errors.Is(err, errDamaged) || errors.Is(err, bbolt.ErrTimeout) || errors.As(err, &path) || errors.As(err, &errno) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", errDamaged, err)
+}
+
+// prepare checks the whole file, and makes the buckets of a new one: a full disk
+// does not keep an old one from being used.
+func prepare(db *bbolt.DB) error {
+	fresh := false
+	err := db.View(func(tx *bbolt.Tx) error {
+		for err := range tx.Check() {
+			return fmt.Errorf("%w: %w", errDamaged, err)
+		}
+		fresh = tx.Bucket(bucketFiles()) == nil || tx.Bucket(bucketMeta()) == nil
+		return nil
+	})
+	if err != nil || !fresh {
+		return err
+	}
+	return db.Update(func(tx *bbolt.Tx) error {
 		for _, name := range [][]byte{bucketFiles(), bucketMeta()} {
 			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
 				return err
 			}
 		}
-		for err := range tx.Check() {
-			return err
-		}
 		return nil
 	})
-	if err != nil {
-		_ = db.Close()
-		return nil, fmt.Errorf("damaged: %w", err)
+}
+
+// guarded runs f and makes errors of its panics: bbolt panics on damage when it
+// meets it, and a file that became shorter faults.
+func guarded(f func() error) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("%w: %v", errDamaged, r)
+		}
+	}()
+	return f()
+}
+
+// view and update run f in a transaction; damage that it meets has the file moved
+// aside, and is an error.
+func (s *Store) view(f func(*bbolt.Tx) error) error {
+	return s.transact(func(db *bbolt.DB) error { return db.View(f) })
+}
+
+func (s *Store) update(f func(*bbolt.Tx) error) error {
+	return s.transact(func(db *bbolt.DB) error { return db.Update(f) })
+}
+
+func (s *Store) transact(f func(*bbolt.DB) error) error {
+	s.file.Lock()
+	defer s.file.Unlock()
+	err := guarded(func() error { return f(s.db) })
+	if errors.Is(err, errDamaged) { // the old one is not closed: that could wait for ever
+		return errors.Join(err, s.moveAside(err))
 	}
-	return db, nil
+	return err
 }
 
 func (k Key) bytes() []byte {
@@ -165,7 +252,7 @@ func (s *Store) Get(k Key) (Entry, bool) {
 	if ok {
 		return e, true
 	}
-	err := s.db.View(func(tx *bbolt.Tx) error {
+	err := s.view(func(tx *bbolt.Tx) error {
 		b := tx.Bucket(bucketFiles()).Get(k.bytes())
 		if b == nil {
 			return nil
@@ -183,10 +270,18 @@ func (s *Store) Put(k Key, e Entry, sync bool) error {
 	s.pending[k] = e
 	full := len(s.pending) >= pendingMax
 	s.mu.Unlock()
-	if sync || full {
-		return s.Flush()
+	if !sync && !full {
+		return nil
 	}
-	return nil
+	err := s.Flush()
+	if err != nil && !sync {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if len(s.pending) > pendingKeep { // forgotten: it is judged again
+			delete(s.pending, k)
+		}
+	}
+	return err
 }
 
 // Flush writes what waits.
@@ -200,7 +295,7 @@ func (s *Store) Flush() error {
 	if len(batch) == 0 {
 		return nil
 	}
-	err := s.db.Update(func(tx *bbolt.Tx) error {
+	err := s.update(func(tx *bbolt.Tx) error {
 		bucket := tx.Bucket(bucketFiles())
 		for k, e := range batch {
 			b, err := json.Marshal(e)
@@ -232,7 +327,7 @@ func (s *Store) Forget(f func(Key, Entry) bool) (int, error) {
 		return 0, err
 	}
 	n := 0
-	err := s.db.Update(func(tx *bbolt.Tx) error {
+	err := s.update(func(tx *bbolt.Tx) error {
 		bucket := tx.Bucket(bucketFiles())
 		var gone [][]byte
 		err := bucket.ForEach(func(kb, vb []byte) error {
@@ -265,7 +360,7 @@ func (s *Store) Each(f func(Key, Entry)) error {
 	if err := s.Flush(); err != nil {
 		return err
 	}
-	return s.db.View(func(tx *bbolt.Tx) error {
+	return s.view(func(tx *bbolt.Tx) error {
 		return tx.Bucket(bucketFiles()).ForEach(func(kb, vb []byte) error {
 			var e Entry
 			if k, ok := keyOf(kb); ok && json.Unmarshal(vb, &e) == nil {
@@ -289,7 +384,7 @@ func (s *Store) SetMeta(name string, v any) error {
 	if err != nil {
 		return fmt.Errorf("state: %w", err)
 	}
-	err = s.db.Update(func(tx *bbolt.Tx) error { return tx.Bucket(bucketMeta()).Put([]byte(name), b) })
+	err = s.update(func(tx *bbolt.Tx) error { return tx.Bucket(bucketMeta()).Put([]byte(name), b) })
 	if err != nil {
 		return fmt.Errorf("state: %w", err)
 	}
@@ -299,7 +394,7 @@ func (s *Store) SetMeta(name string, v any) error {
 // Meta reads a value that SetMeta kept; false where there is none.
 func (s *Store) Meta(name string, v any) bool {
 	ok := false
-	err := s.db.View(func(tx *bbolt.Tx) error {
+	err := s.view(func(tx *bbolt.Tx) error {
 		b := tx.Bucket(bucketMeta()).Get([]byte(name))
 		ok = b != nil && json.Unmarshal(b, v) == nil
 		return nil
@@ -310,6 +405,8 @@ func (s *Store) Meta(name string, v any) bool {
 // Close writes what waits and closes the file.
 func (s *Store) Close() error {
 	err := s.Flush()
+	s.file.Lock()
+	defer s.file.Unlock()
 	if cerr := s.db.Close(); err == nil {
 		err = cerr
 	}

@@ -1,6 +1,7 @@
 package state
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"testing"
@@ -81,14 +82,72 @@ func TestDamagedIsSetAside(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer s.Close()
-			if s.SetAside == "" {
-				t.Fatal("the damage was not noticed")
+			aside := s.Aside()
+			if aside == "" || s.Aside() != "" {
+				t.Fatal("the damage was not noticed, or is told twice")
 			}
-			if _, err := os.Stat(s.SetAside); err != nil {
+			if _, err := os.Stat(aside); err != nil {
 				t.Fatal(err)
 			}
 			if err := s.Put(Key{Inode: 1}, Entry{}, true); err != nil {
 				t.Fatal(err)
+			}
+		})
+	}
+}
+
+// TestDamagedWhileOpen: damage under an open store is an error and not a panic, the
+// file is moved aside, and a new one takes entries.
+func TestDamagedWhileOpen(t *testing.T) {
+	for name, damage := range map[string]func(path string, size int64) error{
+		"overwritten": func(path string, size int64) error {
+			f, err := os.OpenFile(path, os.O_WRONLY, 0)
+			if err != nil {
+				return err
+			}
+			defer f.Close()
+			_, err = f.WriteAt(bytes.Repeat([]byte{0xa5}, int(size)-2*os.Getpagesize()), 2*int64(os.Getpagesize()))
+			return err
+		},
+		"cut": func(path string, _ int64) error { return os.Truncate(path, 2*int64(os.Getpagesize())) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "files.db")
+			s, err := Open(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			for i := range 512 { // a multiple of what is written at once: nothing waits in memory
+				if err := s.Put(Key{Inode: uint64(i)}, Entry{Path: "/a/long/enough/path"}, false); err != nil {
+					t.Fatal(err)
+				}
+			}
+			info, err := os.Stat(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := damage(path, info.Size()); err != nil {
+				t.Fatal(err)
+			}
+			if _, ok := s.Get(Key{Inode: 3}); ok {
+				t.Error("an entry of a damaged file")
+			}
+			aside := s.Aside()
+			if _, err := os.Stat(aside); err != nil {
+				t.Errorf("moved aside: %v", err)
+			}
+			if err := s.Put(Key{Inode: 1}, Entry{Path: "/new"}, true); err != nil {
+				t.Error(err)
+			}
+			if err := s.Close(); err != nil {
+				t.Error(err)
+			}
+			if s, err = Open(path); err != nil {
+				t.Fatal(err)
+			}
+			if e, ok := s.Get(Key{Inode: 1}); !ok || e.Path != "/new" || s.Aside() != "" {
+				t.Errorf("after opening again: %+v, %v", e, ok)
 			}
 		})
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -35,8 +36,9 @@ func (e *StatusError) Error() string {
 
 // Client talks to one server as one agent.
 type Client struct {
-	base *url.URL
-	http *http.Client
+	base      *url.URL
+	http      *http.Client
+	transport *http.Transport
 }
 
 // NewClient returns a client for the server of an identity; server overrides its
@@ -49,11 +51,19 @@ func NewClient(id *identity.Identity, server string) (*Client, error) {
 	if err != nil || base.Scheme != "https" {
 		return nil, fmt.Errorf("server %.200q is no https URL", server)
 	}
-	return &Client{base: base, http: &http.Client{Transport: &http.Transport{
+	transport := &http.Transport{
 		TLSClientConfig: id.TLS(), Proxy: http.ProxyFromEnvironment,
 		ResponseHeaderTimeout: 30 * time.Second, TLSHandshakeTimeout: 15 * time.Second, IdleConnTimeout: 90 * time.Second,
-	}}}, nil
+	}
+	return &Client{base: base, http: &http.Client{Transport: transport}, transport: transport}, nil
 }
+
+// Dialer makes connections.
+type Dialer = func(ctx context.Context, network, addr string) (net.Conn, error)
+
+// DialWith has connections made by dial: through a tunnel, or to a server in memory.
+// It is called before the client is used.
+func (c *Client) DialWith(dial Dialer) { c.transport.DialContext = dial }
 
 // Reconnect closes idle connections, so that the next uses the newest certificate.
 func (c *Client) Reconnect() { c.http.CloseIdleConnections() }

@@ -85,7 +85,7 @@ type Watch struct {
 type SpoolInfo struct {
 	Pending int64  `json:"pending"` // hits not acknowledged yet
 	Bytes   int64  `json:"bytes"`
-	Lost    uint64 `json:"lost"` // telemetry evicted; hits never are
+	Lost    uint64 `json:"lost"` // notes of closed gaps forgotten before the server knew of them; hits never are
 }
 
 // Gap is a time and place that was not watched.
