@@ -4,7 +4,6 @@ import (
 	"context"
 	"flag"
 	"fmt"
-	"math"
 
 	"weightwarden/fingerprint"
 	"weightwarden/fingerprint/index"
@@ -153,7 +152,7 @@ func sideOf(l *loaded) side {
 }
 
 func comparison(c *fingerprint.Comparison, a, b *fingerprint.Fingerprint) *compared {
-	out := &compared{SchemaVersion: api.SchemaVersion, Verdict: api.Word(c.Relation), PValue: judge.Probability(c.LogP), Bound: c.Bound,
+	out := &compared{SchemaVersion: api.SchemaVersion, Verdict: api.Word(c.Relation), PValue: judge.Probability(c.LogP, c.Bound), Bound: c.Bound,
 		Coverage: api.Coverage(c.Coverage), Evidence: judge.Evidence(c.Evidence), OnlyA: []string{}, OnlyB: []string{},
 		Tensors: judge.TensorMap(c.Tensors, b.Tensors, a.Tensors)}
 	if out.Tensors == nil {
@@ -162,8 +161,8 @@ func comparison(c *fingerprint.Comparison, a, b *fingerprint.Fingerprint) *compa
 	if out.Verdict == api.NoMatch && b.UnreadBytes+a.UnreadBytes > 0 {
 		out.Verdict = api.Inconclusive
 	}
-	if out.Verdict.IsHit() {
-		out.Confidence = 1 - math.Exp(c.LogP)
+	if out.Verdict.IsHit() && out.PValue != nil {
+		out.Confidence = 1 - *out.PValue
 	}
 	usedA, usedB := make([]bool, len(a.Tensors)), make([]bool, len(b.Tensors))
 	for _, t := range c.Tensors {

@@ -51,7 +51,7 @@ func (c *compared) look(ctx context.Context, a, b *loaded) error {
 		kind = "none"
 	}
 	c.Deep = &deepResult{Kind: kind, Neurons: r.Neurons, Fit: r.Fit, Hits: r.Hits, Tested: r.Tested,
-		PValue: judge.Probability(r.LogP), Proved: r.Proved, Tensors: []deepTensor{}}
+		PValue: judge.Probability(r.LogP, "exchangeable-poisson"), Proved: r.Proved, Tensors: []deepTensor{}}
 	for _, t := range r.Tensors {
 		c.Deep.Tensors = append(c.Deep.Tensors, deepTensor{t.Registered, t.Suspect, t.Hits, t.Tested, t.Cosine})
 	}

@@ -276,3 +276,21 @@ func TestPick(t *testing.T) {
 		}
 	}
 }
+
+// What controls were fitted to says nothing beyond what controls can say.
+func TestProbability(t *testing.T) {
+	for _, c := range []struct {
+		logP  float64
+		bound string
+		want  float64
+	}{{-5000, "digest", 1e-300}, {-5000, "control-calibrated", 1e-9}, {math.Log(1e-4), "control-calibrated", 1e-4}, {math.Log(1e-40), "exchangeable-poisson", 1e-40}} {
+		if p := Probability(c.logP, c.bound); p == nil || math.Abs(*p-c.want) > 1e-6*c.want {
+			t.Errorf("%g, %s: %v, want %g", c.logP, c.bound, p, c.want)
+		}
+	}
+	for _, none := range []float64{0, 1, math.NaN()} {
+		if p := Probability(none, "digest"); p != nil {
+			t.Errorf("%g: %g", none, *p)
+		}
+	}
+}

@@ -32,8 +32,10 @@ func (s *Subject) verdict(matches []fingerprint.Match, registry Matcher) *api.Ve
 	m := matches[best]
 	v.Verdict = wordOf(m)
 	v.Model, v.ModelVersion, v.Artifact, v.Kind = m.Model, m.Version, m.Artifact, m.Kind
-	v.PValue = Probability(m.LogP)
-	v.Confidence = 1 - math.Exp(m.LogP)
+	v.PValue, v.Confidence = Probability(m.LogP, m.Bound), 0
+	if v.PValue != nil {
+		v.Confidence = 1 - *v.PValue
+	}
 	v.Coverage = api.Coverage(m.Coverage)
 	v.Evidence = Evidence(m.Evidence)
 	if reg, ok := registry.Fingerprint(m.Model, m.Version, m.Artifact); ok {
@@ -51,7 +53,7 @@ func (s *Subject) verdict(matches []fingerprint.Match, registry Matcher) *api.Ve
 			continue
 		}
 		v.Others = append(v.Others, api.Other{Model: o.Model, ModelVersion: o.Version, Kind: o.Kind,
-			Verdict: wordOf(o), Coverage: api.Coverage(o.Coverage), PValue: Probability(o.LogP)})
+			Verdict: wordOf(o), Coverage: api.Coverage(o.Coverage), PValue: Probability(o.LogP, o.Bound)})
 	}
 	return v
 }
@@ -118,13 +120,21 @@ func sameRows(in []fingerprint.TensorMatch, suspect, registered []fingerprint.Te
 	return len(in) > 0
 }
 
+// leastCalibrated is the least that a bound says which controls were fitted to: how
+// such a statistic behaves further out nobody has measured.
+const leastCalibrated = 1e-9
+
 // Probability is the bound on a false match as a plain number, at least the
-// smallest that JSON readers hold; nil where there is none.
-func Probability(logP float64) *float64 {
+// smallest that JSON readers hold, or that controls stand for; nil where there is
+// none. bound says how it came about.
+func Probability(logP float64, bound string) *float64 {
 	if logP >= 0 || math.IsNaN(logP) {
 		return nil
 	}
 	p := max(math.Exp(logP), 1e-300)
+	if bound == "control-calibrated" {
+		p = max(p, leastCalibrated)
+	}
 	return &p
 }
 
@@ -133,7 +143,7 @@ func Evidence(in []fingerprint.Evidence) []api.Evidence {
 	out := make([]api.Evidence, 0, len(in))
 	for _, e := range in {
 		out = append(out, api.Evidence{Kind: e.Kind, Text: e.Text, Value: finite(e.Value), Unit: e.Unit,
-			PValue: Probability(e.LogP), Bound: e.Bound, Model: e.Model})
+			PValue: Probability(e.LogP, e.Bound), Bound: e.Bound, Model: e.Model})
 	}
 	return out
 }

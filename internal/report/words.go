@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -61,7 +62,7 @@ func bound(name string) string {
 		return "Sampled rows of the suspect are compared with those of the registered model. If the two were made independently, the order of the rows would be exchangeable, " +
 			"so the chance of finding so many at the right place has an exact upper bound (Poisson) that needs no assumption about the weights."
 	case "control-calibrated":
-		return "The statistic was compared with the same statistic of models that are known to be independent. The bound is as good as these controls."
+		return "The statistic was compared with the same statistic of models that are known to be independent. The bound is as good as these controls, and never taken to be below one in a billion."
 	case "":
 		return ""
 	}
@@ -157,4 +158,10 @@ func plainEvidence(v *api.Verdict) []api.Evidence {
 		}
 	}
 	return out
+}
+
+// byInvariants reports whether a match rests on invariants and on nothing that has a
+// place.
+func byInvariants(v *api.Verdict) bool {
+	return len(v.Tensors) == 0 && slices.ContainsFunc(v.Evidence, func(e api.Evidence) bool { return e.Kind == "invariants" })
 }
