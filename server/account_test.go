@@ -1,8 +1,10 @@
 package server
 
 import (
+	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -102,11 +104,60 @@ func TestGuessingPasswords(t *testing.T) {
 	if _, resp := r.signIn(t, "ben", b.Password); resp.StatusCode != http.StatusSeeOther {
 		t.Errorf("another name: %d", resp.StatusCode)
 	}
-	for range 20 {
-		r.signIn(t, "nobody", "wrong password")
+	for i := range 20 {
+		r.signIn(t, fmt.Sprint("nobody", i), "wrong password")
 	}
-	if _, resp := r.signIn(t, "ben", b.Password); resp.StatusCode != http.StatusTooManyRequests {
+	if _, resp := r.signIn(t, "ben", b.Password); resp.StatusCode != http.StatusTooManyRequests || resp.Header.Get("Retry-After") == "" {
 		t.Errorf("an address after 25 wrong passwords: %d", resp.StatusCode)
+	}
+	r.signedIn(t, r.token) // a right token is no guess, whatever its neighbours try
+}
+
+// Many guesses at once are no more than one after the other.
+func TestGuessingAtOnce(t *testing.T) {
+	r := start(t)
+	a := must[api.AccountAnswer](t, r, "POST", api.PathAccounts, api.AccountRequest{Name: "ada", Roles: []string{"analyst"}})
+	answers := make(chan int, 15)
+	for range cap(answers) {
+		go func() {
+			resp, err := r.anon.PostForm(r.url+"/login", url.Values{"name": {"ada"}, "password": {"wrong password"}})
+			if err != nil {
+				answers <- 0
+				return
+			}
+			resp.Body.Close()
+			answers <- resp.StatusCode
+		}()
+	}
+	looked := 0
+	for range cap(answers) {
+		if <-answers == http.StatusUnauthorized {
+			looked++
+		}
+	}
+	if looked == 0 || looked > 5 {
+		t.Errorf("%d of 15 passwords were looked at, want 1 to 5", looked)
+	}
+	if _, resp := r.signIn(t, "ada", a.Password); resp.StatusCode != http.StatusTooManyRequests {
+		t.Errorf("after that: %d", resp.StatusCode)
+	}
+}
+
+// What a stranger is told about a name is the same whether somebody has it or not.
+func TestNamesAreNotToldApart(t *testing.T) {
+	now := time.Now() // stands still: the times to wait are the same to the second
+	r := startWith(t, t.TempDir(), func(cfg *Config) { cfg.Now = func() time.Time { return now } })
+	must[api.AccountAnswer](t, r, "POST", api.PathAccounts, api.AccountRequest{Name: "ada", Roles: []string{"analyst"}})
+	tell := func(name string) (told []string) {
+		for range 7 {
+			_, resp := r.signIn(t, name, "wrong password")
+			told = append(told, resp.Status+" "+resp.Header.Get("Retry-After"))
+		}
+		return told
+	}
+	known, unknown := tell("ada"), tell("eve")
+	if !slices.Equal(known, unknown) {
+		t.Errorf("a name of somebody: %q\nof nobody: %q", known, unknown)
 	}
 }
 

@@ -19,12 +19,11 @@ func (s *Server) enrol(w http.ResponseWriter, r *http.Request, _ *auth.Principal
 		return err
 	}
 	remote := remoteOf(r)
-	if !s.limits.MayTry(remote) {
-		return &problem{status: http.StatusTooManyRequests, detail: "too many wrong tokens from this address", retryAfter: 30}
-	}
 	tok, err := api.ParseEnrolToken(req.Token)
 	if err != nil {
-		s.limits.Failed(remote)
+		if wait := s.limits.Try(remote); wait > 0 {
+			return tooManyTokens(wait)
+		}
 		return refuse(http.StatusBadRequest, "%v", err)
 	}
 	id := store.NewID()
@@ -36,7 +35,9 @@ func (s *Server) enrol(w http.ResponseWriter, r *http.Request, _ *auth.Principal
 		Version: cut(req.Version, 64), CertSerial: cert.SerialNumber.Text(16), CertExpires: cert.NotAfter}
 	_, err = s.store.Enrol(r.Context(), tok.Secret, a, remote)
 	if errors.Is(err, store.ErrNotFound) {
-		s.limits.Failed(remote)
+		if wait := s.limits.Try(remote); wait > 0 {
+			return tooManyTokens(wait)
+		}
 		s.metrics.authFailed("enrol")
 		return &problem{status: http.StatusForbidden, detail: "the enrolment token is unknown, used up or expired", hint: "fpctl token new --enrol makes one"}
 	}

@@ -8,6 +8,7 @@ import (
 	"net/http"
 
 	"weightwarden/internal/api"
+	"weightwarden/server/auth"
 	"weightwarden/server/cases"
 	"weightwarden/server/store"
 )
@@ -44,6 +45,8 @@ func asProblem(err error) *problem {
 		return &problem{status: http.StatusConflict, detail: err.Error()}
 	case errors.Is(err, store.ErrAuditDamaged):
 		return &problem{status: http.StatusInternalServerError, detail: err.Error(), hint: "the database was changed past the server: keep it as it is, and compare with a backup"}
+	case errors.Is(err, auth.ErrBusy):
+		return &problem{status: http.StatusServiceUnavailable, detail: err.Error(), hint: "try again", retryAfter: 5}
 	case errors.Is(err, store.ErrBusy), errors.Is(err, store.ErrClosed):
 		return &problem{status: http.StatusServiceUnavailable, detail: "the server is overloaded or ends", hint: "try again", retryAfter: 5}
 	}

@@ -16,6 +16,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -54,8 +55,10 @@ const (
 	defaultIdle = 2 * time.Hour
 	defaultRate = 50
 	burst       = 500 // requests that a token may make at once
-	// parallelPasswords are hashed at a time, with 19 MiB each.
-	parallelPasswords = 4
+	// maxParallelPasswords are hashed at a time, with 19 MiB each, on half of the
+	// processors; the hits of agents have the rest. Others wait, or are sent away.
+	maxParallelPasswords = 4
+	waitingPasswords     = 64
 )
 
 // Server serves one database.
@@ -83,7 +86,7 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{cfg: cfg, log: cfg.Log, now: cfg.Now, limits: auth.NewLimiter(),
-		passwords: auth.NewHasher(parallelPasswords), rates: auth.NewRates(cmp.Or(cfg.TokenRate, defaultRate), burst)}
+		passwords: auth.NewHasher(max(1, min(maxParallelPasswords, runtime.NumCPU()/2)), waitingPasswords), rates: auth.NewRates(cmp.Or(cfg.TokenRate, defaultRate), burst)}
 	if s.now == nil {
 		s.now = time.Now
 	}
@@ -120,7 +123,7 @@ func (s *Server) prepare(ctx context.Context) error {
 	if s.playbook, err = cases.PB53(); err != nil {
 		return err
 	}
-	if s.console, err = ui.New(ui.Config{Store: s.store, Playbook: s.playbook, Sealer: s, Log: s.log, Version: s.cfg.Version, Limits: s.limits, Passwords: s.passwords, OIDC: s.cfg.OIDC,
+	if s.console, err = ui.New(ui.Config{Store: s.store, Playbook: s.playbook, Sealer: s, Log: s.log, Version: s.cfg.Version, AuthFailed: s.metrics.authFailed, Passwords: s.passwords, OIDC: s.cfg.OIDC,
 		Sessions: ui.Sessions{Life: cmp.Or(s.cfg.SessionLife, defaultLife), Idle: cmp.Or(s.cfg.SessionIdle, defaultIdle)}}); err != nil {
 		return err
 	}

@@ -366,6 +366,9 @@ func TestGuessingTokensIsSlowedDown(t *testing.T) {
 	if last != http.StatusTooManyRequests {
 		t.Errorf("after %d wrong tokens: %d", tries, last)
 	}
+	if status, _, _ := r.send(t, r.anon, r.token, "GET", api.PathWhoAmI, nil); status != http.StatusOK {
+		t.Errorf("a right token from the same address: %d", status)
+	}
 }
 
 // A sweep is ordered with heartbeats, and its coverage tells who is done.

@@ -27,30 +27,75 @@ const (
 const (
 	MinPassword = 12
 	MaxPassword = 256
+	minDistinct = 5 // characters
 )
 
 // ErrPassword is returned for a password that must not be used.
 var ErrPassword = errors.New("not a usable password")
 
-// Hasher hashes and checks passwords, a few at a time, so that sign-ins cannot use up
-// the server's memory. It is safe for concurrent use.
-type Hasher struct{ slots chan struct{} }
+// ErrBusy is returned where too many passwords wait to be looked at.
+var ErrBusy = errors.New("too many people sign in at this moment")
 
-// NewHasher returns a Hasher that works on at most parallel passwords at a time, each
-// with 19 MiB.
-func NewHasher(parallel int) *Hasher { return &Hasher{slots: make(chan struct{}, parallel)} }
+// Hasher lets a few passwords be hashed at a time and a few more wait, so that sign-ins
+// use up neither the server's memory nor its processors. It is safe for concurrent use.
+type Hasher struct {
+	slots chan struct{} // at work
+	queue chan struct{} // at work or waiting
+}
 
-// CheckPassword refuses passwords that are too short, too long, or contain the name.
+// NewHasher returns a Hasher for parallel passwords at a time, of 19 MiB each, while at
+// most waiting others wait.
+func NewHasher(parallel, waiting int) *Hasher {
+	return &Hasher{slots: make(chan struct{}, parallel), queue: make(chan struct{}, parallel+waiting)}
+}
+
+// Do calls work when its turn has come. It returns ErrBusy at once where too many wait,
+// and ctx's error where that ends first.
+func (h *Hasher) Do(ctx context.Context, work func() error) error {
+	select {
+	case h.queue <- struct{}{}:
+		defer func() { <-h.queue }()
+	default:
+		return ErrBusy
+	}
+	select {
+	case h.slots <- struct{}{}:
+		defer func() { <-h.slots }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	return work()
+}
+
+// Hash returns the PHC string of a password when its turn has come.
+func (h *Hasher) Hash(ctx context.Context, password string) (phc string, err error) {
+	err = h.Do(ctx, func() error { phc = Hash(password); return nil })
+	return phc, err
+}
+
+// CheckPassword refuses passwords that are too short, too long, contain the name, or are
+// few characters again and again.
 func CheckPassword(name, password string) error {
 	switch {
 	case len(password) < MinPassword:
 		return fmt.Errorf("%w: at least %d bytes", ErrPassword, MinPassword)
 	case len(password) > MaxPassword:
 		return fmt.Errorf("%w: at most %d bytes", ErrPassword, MaxPassword)
-	case strings.Contains(strings.ToLower(password), strings.ToLower(name)):
+	// Names of one or two letters are in every password.
+	case len(name) > 2 && strings.Contains(strings.ToLower(password), strings.ToLower(name)):
 		return fmt.Errorf("%w: it contains the name", ErrPassword)
+	case distinct(password) < minDistinct:
+		return fmt.Errorf("%w: at least %d different characters", ErrPassword, minDistinct)
 	}
 	return nil
+}
+
+func distinct(text string) int {
+	seen := map[rune]bool{}
+	for _, r := range text {
+		seen[r] = true
+	}
+	return len(seen)
 }
 
 // NewPassword makes a password of 120 random bits for its first use.
@@ -60,22 +105,17 @@ func NewPassword() string {
 	return base64.RawURLEncoding.EncodeToString(b)
 }
 
-// Hash returns the PHC string of a password with a fresh salt. It waits for its turn
-// until ctx ends.
-func (h *Hasher) Hash(ctx context.Context, password string) (string, error) {
+// Hash returns the PHC string of a password with a fresh salt. Call it by a Hasher.
+func Hash(password string) string {
 	salt := make([]byte, argonSalt)
 	rand.Read(salt)
-	key, err := h.key(ctx, password, salt)
-	if err != nil {
-		return "", err
-	}
 	enc := base64.RawStdEncoding
-	return fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$%s$%s", argon2.Version, argonMemory, argonPasses, argonLanes, enc.EncodeToString(salt), enc.EncodeToString(key)), nil
+	return fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$%s$%s", argon2.Version, argonMemory, argonPasses, argonLanes, enc.EncodeToString(salt), enc.EncodeToString(key(password, salt)))
 }
 
 // Verify reports whether a password has this PHC string. Without one, for a name that
-// nobody has, it takes as long and says no.
-func (h *Hasher) Verify(ctx context.Context, phc, password string) (bool, error) {
+// nobody has, it takes as long and says no. Call it by a Hasher.
+func Verify(phc, password string) bool {
 	salt, want, err := parsePHC(phc)
 	if err != nil {
 		salt, want = make([]byte, argonSalt), nil
@@ -83,21 +123,12 @@ func (h *Hasher) Verify(ctx context.Context, phc, password string) (bool, error)
 	if len(password) > MaxPassword {
 		password = ""
 	}
-	key, kerr := h.key(ctx, password, salt)
-	if kerr != nil {
-		return false, kerr
-	}
-	return err == nil && subtle.ConstantTimeCompare(key, want) == 1, nil
+	got := key(password, salt)
+	return err == nil && subtle.ConstantTimeCompare(got, want) == 1
 }
 
-func (h *Hasher) key(ctx context.Context, password string, salt []byte) ([]byte, error) {
-	select {
-	case h.slots <- struct{}{}:
-		defer func() { <-h.slots }()
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-	return argon2.IDKey([]byte(password), salt, argonPasses, argonMemory, argonLanes, argonKey), nil
+func key(password string, salt []byte) []byte {
+	return argon2.IDKey([]byte(password), salt, argonPasses, argonMemory, argonLanes, argonKey)
 }
 
 // parsePHC reads what Hash wrote. Other parameters are refused: none were ever used.

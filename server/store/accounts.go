@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -64,13 +63,6 @@ func (s *Store) Accounts(ctx context.Context) ([]Account, error) {
 	return collect(rows, err, func(r *sql.Rows) (Account, error) { return scanAccount(r) })
 }
 
-// AccountByName returns the account of a name, in either case of letters, with its
-// PHC string, or ErrNotFound.
-func (s *Store) AccountByName(ctx context.Context, name string) (a Account, phc string, err error) {
-	a, err = scanAccount(s.queryRow(ctx, "SELECT "+accountColumns+", password FROM account WHERE name_key = ?", accountKey(name)), &phc)
-	return a, phc, notFound(err, "account", name)
-}
-
 // AccountByID returns an account with its PHC string, or ErrNotFound.
 func (s *Store) AccountByID(ctx context.Context, id string) (a Account, phc string, err error) {
 	a, err = scanAccount(s.queryRow(ctx, "SELECT "+accountColumns+", password FROM account WHERE id = ?", id), &phc)
@@ -81,18 +73,22 @@ func (s *Store) AccountByID(ctx context.Context, id string) (a Account, phc stri
 // entry.
 func (s *Store) changeAccount(ctx context.Context, by Actor, id, action string, detail map[string]any, set string, args ...any) error {
 	return s.Write(ctx, func(ctx context.Context, tx *Tx) error {
-		n, err := tx.exec(ctx, "UPDATE account SET "+set+" WHERE id = ?", append(args, id)...)
-		if err == nil && n == 0 {
-			err = fmt.Errorf("account %.100q: %w", id, ErrNotFound)
-		}
-		if err != nil {
-			return err
-		}
-		if _, err := tx.exec(ctx, "DELETE FROM session WHERE subject = ?", id); err != nil {
-			return err
-		}
-		return tx.Audit(ctx, by, action, id, detail)
+		return tx.changeAccount(ctx, by, id, action, detail, set, args...)
 	})
+}
+
+func (t *Tx) changeAccount(ctx context.Context, by Actor, id, action string, detail map[string]any, set string, args ...any) error {
+	n, err := t.exec(ctx, "UPDATE account SET "+set+" WHERE id = ?", append(args, id)...)
+	if err == nil && n == 0 {
+		err = fmt.Errorf("account %.100q: %w", id, ErrNotFound)
+	}
+	if err != nil {
+		return err
+	}
+	if _, err := t.exec(ctx, "DELETE FROM session WHERE subject = ?", id); err != nil {
+		return err
+	}
+	return t.Audit(ctx, by, action, id, detail)
 }
 
 // SetAccountRoles gives an account other roles; it must sign in anew.
@@ -109,50 +105,26 @@ func (s *Store) DisableAccount(ctx context.Context, by Actor, id string, disable
 	return s.changeAccount(ctx, by, id, "account.disable", map[string]any{"disabled": disabled}, "disabled = ?, failures = 0, locked = 0", micros(at))
 }
 
-// SetPassword stores another password's PHC string and ends all sessions of the
-// account. Where somebody else than the person set it, it is temporary.
+const setPassword = "password = ?, temporary = ?, failures = 0, locked = 0"
+
+// SetPassword stores a password's PHC string that somebody else than the person knows:
+// it is good until the person chose another one. All sessions of the account end.
 func (s *Store) SetPassword(ctx context.Context, by Actor, id, phc string) error {
-	return s.changeAccount(ctx, by, id, "account.password", map[string]any{"by_owner": by.ID == id}, "password = ?, temporary = ?, failures = 0, locked = 0",
-		phc, boolInt(by.ID != id))
+	return s.changeAccount(ctx, by, id, "account.password", map[string]any{"by_owner": false}, setPassword, phc, 1)
 }
 
-// Locking: after freeFailures wrong passwords each one doubles the wait, up to
-// longestLock. Nobody is locked out for good, and guessing is 4 a hour.
-const (
-	freeFailures = 5
-	firstLock    = 10 * time.Second
-	longestLock  = 15 * time.Minute
-)
-
-// SignInFailed counts a wrong password and returns until when no further one is
-// looked at; zero for at once.
-func (s *Store) SignInFailed(ctx context.Context, by Actor, id string) (until time.Time, err error) {
-	err = s.Write(ctx, func(ctx context.Context, tx *Tx) error {
-		var failures int
-		err := tx.queryRow(ctx, "UPDATE account SET failures = failures + 1 WHERE id = ? RETURNING failures", id).Scan(&failures)
-		if errors.Is(err, sql.ErrNoRows) || err == nil && failures < freeFailures {
-			return nil
+// ChangePassword stores the PHC string of the password that the person chose, and ends
+// all sessions of the account. It is ErrConflict where the old one is no longer old, as
+// an administrator reset it meanwhile.
+func (s *Store) ChangePassword(ctx context.Context, by Actor, id, old, phc string) error {
+	return s.Write(ctx, func(ctx context.Context, tx *Tx) error {
+		n, err := tx.exec(ctx, "UPDATE account SET temporary = 0 WHERE id = ? AND password = ? AND disabled = 0", id, old)
+		if err == nil && n == 0 {
+			err = fmt.Errorf("the password was changed meanwhile: %w", ErrConflict)
 		}
 		if err != nil {
 			return err
 		}
-		lock := longestLock
-		if n := failures - freeFailures; n < 7 {
-			lock = min(lock, firstLock<<n)
-		}
-		until = s.now().Add(lock)
-		if _, err := tx.exec(ctx, "UPDATE account SET locked = ? WHERE id = ?", micros(until), id); err != nil {
-			return err
-		}
-		return tx.Audit(ctx, by, "account.locked", id, map[string]any{"failures": failures, "seconds": int(lock.Seconds())})
-	})
-	return until, err
-}
-
-// SignedIn notes that the right password came.
-func (s *Store) SignedIn(ctx context.Context, id string) error {
-	return s.Write(ctx, func(ctx context.Context, tx *Tx) error {
-		_, err := tx.exec(ctx, "UPDATE account SET failures = 0, locked = 0, last_used = ? WHERE id = ?", micros(s.now()), id)
-		return err
+		return tx.changeAccount(ctx, by, id, "account.password", map[string]any{"by_owner": true}, setPassword, phc, 0)
 	})
 }

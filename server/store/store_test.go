@@ -35,6 +35,7 @@ func TestStore(t *testing.T) {
 	storetest.Each(t, []storetest.Case{
 		{Name: "Tokens", Run: testTokens},
 		{Name: "Accounts", Run: testAccounts},
+		{Name: "Attempts", Run: testAttempts},
 		{Name: "EnrolAndClones", Run: testEnrolAndClones},
 		{Name: "Registry", Run: testRegistry},
 		{Name: "SnapshotBlobs", Run: testSnapshotBlobs},

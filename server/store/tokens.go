@@ -44,6 +44,7 @@ type Session struct {
 	Name    string
 	Roles   []string
 	TokenID string // the token it began with; revoking that ends the session
+	PHC     string // of the password it began with; only for AddSession
 	CSRF    string
 	Created time.Time
 	Seen    time.Time // when the person last did something, to the minute
@@ -186,22 +187,6 @@ func (s *Store) RevokeEnrolToken(ctx context.Context, by Actor, id string) error
 	})
 }
 
-// AddSession stores a session by the hash of its cookie.
-func (s *Store) AddSession(ctx context.Context, by Actor, sess Session, cookie []byte) error {
-	return s.Write(ctx, func(ctx context.Context, tx *Tx) error {
-		now := micros(s.now())
-		if _, err := tx.exec(ctx, "DELETE FROM session WHERE expires < ?", now); err != nil {
-			return err
-		}
-		_, err := tx.exec(ctx, "INSERT INTO session (hash, subject, name, roles, token_id, csrf, created, seen, expires) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-			HashSecret(cookie), sess.Subject, sess.Name, strings.Join(sess.Roles, ","), sess.TokenID, sess.CSRF, now, now, micros(sess.Expires))
-		if err != nil {
-			return err
-		}
-		return tx.Audit(ctx, by, "session.begin", sess.Subject, nil)
-	})
-}
-
 // SessionByCookie returns the live session with this cookie, or ErrNotFound. One that
 // was not used for longer than idle has ended. The roles of a person with an account
 // are those that the account has now.
@@ -229,14 +214,6 @@ func (s *Store) TouchSession(ctx context.Context, cookie []byte, sess Session) e
 	}
 	return s.Write(ctx, func(ctx context.Context, tx *Tx) error {
 		_, err := tx.exec(ctx, "UPDATE session SET seen = ? WHERE hash = ?", micros(s.now()), HashSecret(cookie))
-		return err
-	})
-}
-
-// EndSession forgets a session.
-func (s *Store) EndSession(ctx context.Context, cookie []byte) error {
-	return s.Write(ctx, func(ctx context.Context, tx *Tx) error {
-		_, err := tx.exec(ctx, "DELETE FROM session WHERE hash = ?", HashSecret(cookie))
 		return err
 	})
 }

@@ -62,11 +62,6 @@ func (c *Console) finishOIDC(v *visit) error {
 	if len(p.Roles) == 0 {
 		return refuse("You are known, but none of your groups has a role here. An administrator gives groups their roles.")
 	}
-	if v.cookie != nil {
-		if err := c.store.EndSession(v.r.Context(), v.cookie); err != nil {
-			return err
-		}
-	}
 	sess := store.Session{Subject: p.ID, Name: p.Name, Roles: p.Roles, Expires: time.Now().Add(c.sessions.Life)}
 	if err := c.addSession(v, signingIn{store.Actor{Kind: "user", ID: p.ID, Name: p.Name}, sess}); err != nil {
 		return err

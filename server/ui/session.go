@@ -52,6 +52,8 @@ func localPath(next string) string {
 // names there are.
 const errSignIn = "That name and password, or that token, is not known here, or it is no longer good."
 
+const errBusy = "Too many people sign in at this moment: try again in a few seconds."
+
 // signingIn is who the form's name and password, or token, stand for.
 type signingIn struct {
 	actor   store.Actor
@@ -71,31 +73,42 @@ func (c *Console) login(v *visit) error {
 		form.Name = v.r.PostFormValue("name")
 		return c.render(v, status, "login", "Sign in", "", form)
 	}
-	if !c.limits.MayTry(remote) {
-		v.w.Header().Set("Retry-After", "30")
-		return again(http.StatusTooManyRequests, "Too many attempts from your address: wait half a minute.")
-	}
 	who, err := c.prove(v)
-	var locked lockedError
+	if err == nil {
+		err = c.begin(v, who, next)
+	}
+	var wait waitError
 	switch {
-	case errors.As(err, &locked):
-		v.w.Header().Set("Retry-After", strconv.Itoa(int(time.Duration(locked).Seconds())+1))
-		return again(http.StatusTooManyRequests, "After wrong passwords this name has to wait: try again in "+time.Duration(locked).Round(time.Second).String()+".")
+	case errors.As(err, &wait):
+		v.w.Header().Set("Retry-After", wait.seconds())
+		return again(http.StatusTooManyRequests, wait.Error())
+	case errors.Is(err, auth.ErrBusy):
+		v.w.Header().Set("Retry-After", "5")
+		return again(http.StatusServiceUnavailable, errBusy)
 	case errors.Is(err, store.ErrNotFound):
-		c.limits.Failed(remote)
+		c.log.Warn("sign-in refused", "remote", remote)
 		return again(http.StatusUnauthorized, errSignIn)
-	case err != nil:
-		return err
 	}
-	if v.cookie != nil {
-		if err := c.store.EndSession(v.r.Context(), v.cookie); err != nil {
-			return err
-		}
-	}
-	return c.begin(v, who, next)
+	return err
 }
 
-// begin stores the session, sets its cookie and leads on.
+// waitError says who has to wait, and how long.
+type waitError struct {
+	who  string
+	wait time.Duration
+}
+
+func (e waitError) Error() string {
+	return "After too many wrong attempts " + e.who + " has to wait: try again in " + e.seconds() + " s."
+}
+
+// seconds are rounded up, so that who comes back then is let in.
+func (e waitError) seconds() string {
+	return strconv.Itoa(int((e.wait + time.Second - 1) / time.Second))
+}
+
+// begin stores the session, sets its cookie and leads on. It is ErrNotFound where the
+// token or password is no longer good.
 func (c *Console) begin(v *visit, who signingIn, next string) error {
 	if err := c.addSession(v, who); err != nil {
 		return err
@@ -105,6 +118,11 @@ func (c *Console) begin(v *visit, who signingIn, next string) error {
 }
 
 func (c *Console) addSession(v *visit, who signingIn) error {
+	if v.cookie != nil {
+		if err := c.store.EndSession(v.r.Context(), v.remote(), v.cookie); err != nil {
+			return err
+		}
+	}
 	cookie := randomText()
 	who.actor.Remote, who.session.CSRF = v.remote(), randomText()
 	if err := c.store.AddSession(v.r.Context(), who.actor, who.session, []byte(cookie)); err != nil {
@@ -114,16 +132,62 @@ func (c *Console) addSession(v *visit, who signingIn) error {
 	return nil
 }
 
-// prove finds who signs in, or ErrNotFound.
+// prove finds who signs in, or ErrNotFound. Wrong attempts of an address make it wait;
+// a right token is never held up by them, as nobody guesses one.
 func (c *Console) prove(v *visit) (signingIn, error) {
+	remote := v.remote()
 	if text := v.r.PostFormValue("token"); text != "" {
-		return c.proveToken(v, text)
+		who, err := c.proveToken(v, text)
+		if errors.Is(err, store.ErrNotFound) {
+			c.failed("token")
+			if wait := c.limits.Try(remote); wait > 0 {
+				err = waitError{"your address", wait}
+			}
+		}
+		return who, err
 	}
 	name, password := v.r.PostFormValue("name"), v.r.PostFormValue("password")
 	if name == "" || len(name) > 200 || password == "" {
 		return signingIn{}, store.ErrNotFound
 	}
-	return c.provePassword(v, name, password)
+	if wait := c.limits.Try(remote); wait > 0 {
+		return signingIn{}, waitError{"your address", wait}
+	}
+	a, err := c.checkPassword(v, name, password)
+	switch {
+	case err == nil, errors.Is(err, auth.ErrBusy):
+		c.limits.Passed(remote)
+	case errors.Is(err, store.ErrNotFound):
+		c.failed("password")
+	}
+	return c.signingIn(a.Account, a.PHC), err
+}
+
+func (c *Console) signingIn(a store.Account, phc string) signingIn {
+	return signingIn{store.Actor{Kind: "user", ID: a.ID, Name: a.Name},
+		store.Session{Subject: a.ID, Name: a.Name, Roles: a.Roles, PHC: phc, Expires: time.Now().Add(c.sessions.Life)}}
+}
+
+// checkPassword takes as long, and makes names wait as long, where nobody has the name.
+func (c *Console) checkPassword(v *visit, name, password string) (a store.Attempt, err error) {
+	ctx := v.r.Context()
+	err = c.passwords.Do(ctx, func() error {
+		a, err = c.store.BeginAttempt(ctx, name)
+		if err != nil {
+			return err
+		}
+		if a.Wait > 0 {
+			return waitError{"this name", a.Wait}
+		}
+		if auth.Verify(a.PHC, password) && a.Account.Disabled.IsZero() {
+			return nil
+		}
+		if err := c.store.AttemptFailed(ctx, a, v.remote()); err != nil {
+			return err
+		}
+		return store.ErrNotFound
+	})
+	return a, err
 }
 
 func (c *Console) proveToken(v *visit, text string) (signingIn, error) {
@@ -144,41 +208,6 @@ func (c *Console) proveToken(v *visit, text string) (signingIn, error) {
 	}
 	return signingIn{store.Actor{Kind: "user", ID: t.ID, Name: t.Name},
 		store.Session{Subject: t.ID, Name: t.Name, Roles: t.Roles, TokenID: t.ID, Expires: expires}}, nil
-}
-
-// lockedError is how long a name has to wait.
-type lockedError time.Duration
-
-func (lockedError) Error() string { return "locked after wrong passwords" }
-
-// provePassword takes as long for names that nobody has.
-func (c *Console) provePassword(v *visit, name, password string) (signingIn, error) {
-	ctx := v.r.Context()
-	a, phc, err := c.store.AccountByName(ctx, name)
-	if err != nil && !errors.Is(err, store.ErrNotFound) {
-		return signingIn{}, err
-	}
-	if wait := time.Until(a.Locked); err == nil && wait > 0 {
-		return signingIn{}, lockedError(wait)
-	}
-	ok, verr := c.passwords.Verify(ctx, phc, password)
-	if verr != nil {
-		return signingIn{}, verr
-	}
-	actor := store.Actor{Kind: "user", ID: a.ID, Name: a.Name, Remote: v.remote()}
-	if err == nil && (!ok || !a.Disabled.IsZero()) {
-		if _, err := c.store.SignInFailed(ctx, actor, a.ID); err != nil {
-			return signingIn{}, err
-		}
-		return signingIn{}, store.ErrNotFound
-	}
-	if err != nil {
-		return signingIn{}, err
-	}
-	if err := c.store.SignedIn(ctx, a.ID); err != nil {
-		return signingIn{}, err
-	}
-	return signingIn{actor, store.Session{Subject: a.ID, Name: a.Name, Roles: a.Roles, Expires: time.Now().Add(c.sessions.Life)}}, nil
 }
 
 type accountPage struct {
@@ -203,46 +232,50 @@ func (c *Console) renderAccount(v *visit, status int, why string) error {
 
 // changePassword gives the person another password and a new session; all others end.
 func (c *Console) changePassword(v *visit) error {
-	a, phc, err := c.store.AccountByID(v.r.Context(), v.who.ID)
+	a, _, err := c.store.AccountByID(v.r.Context(), v.who.ID)
 	if errors.Is(err, store.ErrNotFound) {
 		return inputError("your password is not kept here")
 	}
 	if err != nil {
 		return err
 	}
-	if wait := time.Until(a.Locked); wait > 0 {
-		return c.renderAccount(v, http.StatusTooManyRequests, "After wrong passwords you have to wait: try again in "+wait.Round(time.Second).String()+".")
-	}
-	fresh := v.r.PostFormValue("fresh")
-	if ok, err := c.passwords.Verify(v.r.Context(), phc, v.r.PostFormValue("password")); err != nil || !ok {
-		if err == nil {
-			_, err = c.store.SignInFailed(v.r.Context(), v.who.Actor, a.ID)
-		}
-		if err != nil {
-			return err
-		}
-		return c.renderAccount(v, http.StatusUnprocessableEntity, "The password you have now is another one.")
-	}
+	old, fresh := v.r.PostFormValue("password"), v.r.PostFormValue("fresh")
 	switch err := auth.CheckPassword(a.Name, fresh); {
 	case err != nil:
 		return c.renderAccount(v, http.StatusUnprocessableEntity, "The new password is "+err.Error()+".")
-	case fresh == v.r.PostFormValue("password"):
+	case fresh == old:
 		return c.renderAccount(v, http.StatusUnprocessableEntity, "The new password is the old one.")
 	case fresh != v.r.PostFormValue("again"):
 		return c.renderAccount(v, http.StatusUnprocessableEntity, "The new password was not typed the same twice.")
 	}
-	if phc, err = c.passwords.Hash(v.r.Context(), fresh); err != nil {
+	checked, err := c.checkPassword(v, a.Name, old)
+	var wait waitError
+	switch {
+	case errors.As(err, &wait):
+		v.w.Header().Set("Retry-After", wait.seconds())
+		return c.renderAccount(v, http.StatusTooManyRequests, wait.Error())
+	case errors.Is(err, auth.ErrBusy):
+		v.w.Header().Set("Retry-After", "5")
+		return c.renderAccount(v, http.StatusServiceUnavailable, errBusy)
+	case errors.Is(err, store.ErrNotFound):
+		c.failed("password")
+		return c.renderAccount(v, http.StatusUnprocessableEntity, "The password you have now is another one.")
+	case err != nil:
 		return err
 	}
-	if err := c.store.SetPassword(v.r.Context(), v.who.Actor, a.ID, phc); err != nil {
+	phc, err := c.passwords.Hash(v.r.Context(), fresh)
+	if err != nil {
 		return err
 	}
-	return c.begin(v, signingIn{v.who.Actor, store.Session{Subject: a.ID, Name: a.Name, Roles: a.Roles, Expires: time.Now().Add(c.sessions.Life)}}, "/")
+	if err := c.store.ChangePassword(v.r.Context(), v.who.Actor, a.ID, checked.PHC, phc); err != nil {
+		return err
+	}
+	return c.begin(v, c.signingIn(a, phc), "/")
 }
 
 func (c *Console) logout(v *visit) error {
 	if v.cookie != nil {
-		if err := c.store.EndSession(v.r.Context(), v.cookie); err != nil {
+		if err := c.store.EndSession(v.r.Context(), v.remote(), v.cookie); err != nil {
 			return err
 		}
 	}

@@ -43,8 +43,9 @@ type Console struct {
 	playbook *cases.Playbook
 	sealer   Sealer
 	sessions Sessions
+	limits   *auth.Limiter // of sign-ins
+	failed   func(kind string)
 	// Shared with the API.
-	limits    *auth.Limiter
 	passwords *auth.Hasher
 	oidc      *auth.OIDC // nil: people sign in here only
 	pages     map[string]*template.Template
@@ -60,21 +61,22 @@ type Sessions struct {
 
 // Config is what a Console works with.
 type Config struct {
-	Store     *store.Store
-	Playbook  *cases.Playbook
-	Sealer    Sealer
-	Log       *slog.Logger
-	Version   string // of the program
-	Sessions  Sessions
-	Limits    *auth.Limiter
-	Passwords *auth.Hasher
-	OIDC      *auth.OIDC // nil: none
+	Store    *store.Store
+	Playbook *cases.Playbook
+	Sealer   Sealer
+	Log      *slog.Logger
+	Version  string // of the program
+	Sessions Sessions
+	// AuthFailed counts sign-ins that failed, by kind: password, token, oidc.
+	AuthFailed func(kind string)
+	Passwords  *auth.Hasher
+	OIDC       *auth.OIDC // nil: none
 }
 
 // New parses the templates.
 func New(cfg Config) (*Console, error) {
 	c := &Console{store: cfg.Store, playbook: cfg.Playbook, sealer: cfg.Sealer, log: cfg.Log, version: cfg.Version, sessions: cfg.Sessions,
-		limits: cfg.Limits, passwords: cfg.Passwords, oidc: cfg.OIDC, pages: map[string]*template.Template{}}
+		limits: auth.NewLimiter(), failed: cfg.AuthFailed, passwords: cfg.Passwords, oidc: cfg.OIDC, pages: map[string]*template.Template{}}
 	names, err := fs.Glob(templateFiles, "templates/*.html")
 	if err != nil {
 		return nil, err
