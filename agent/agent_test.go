@@ -154,6 +154,34 @@ func hitLines(t *testing.T, tier string) {
 	}
 }
 
+// TestFolderMoved: a folder with known copies in it that gets another name is
+// reported, copy by copy.
+func TestFolderMoved(t *testing.T) {
+	if len(tiers()) < 2 {
+		t.Skip("the names of folders come from fanotify: needs root on Linux")
+	}
+	watched := t.TempDir()
+	cfg := testConfig(t.TempDir(), watched)
+	cfg.Watch.Tier = "fanotify"
+	secret := content(5000, 1)
+	localRegistry(t, &cfg, secret)
+	out, _ := start(t, cfg)
+	from, to := filepath.Join(watched, "from"), filepath.Join(watched, "to")
+	if err := os.MkdirAll(filepath.Join(from, "deep"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"a", "deep/b"} {
+		writeFile(t, filepath.Join(from, name), secret)
+		agenttest.Wait(t, name, func() bool { return strings.Contains(out.String(), "path="+filepath.Join(from, name)+" ") })
+	}
+	if err := os.Rename(from, to); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"a", "deep/b"} {
+		agenttest.Wait(t, name, func() bool { return strings.Contains(out.String(), "path="+filepath.Join(to, name)+" ") })
+	}
+}
+
 // TestSlowWriter: a file is judged when its writer is done, not before.
 func TestSlowWriter(t *testing.T) {
 	for _, tier := range tiers() {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"math"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -44,6 +45,10 @@ const (
 	readersMax  = 8192
 	readingFor  = 10 * time.Minute // after opening a copy, what the process writes is looked at closely
 	openedAfter = 200 * time.Millisecond
+
+	scriptsMax   = 1024 // scripts that are asked for connections
+	scriptsEvery = time.Second
+
 	minSuspects = 7.5 // bits per byte: model weights reach about this, encrypted and packed data 8
 )
 
@@ -88,17 +93,7 @@ func (a *Agent) followOpens(ctx context.Context) {
 	a.markKnown()
 	later := make(chan known, readersMax)
 	var done sync.WaitGroup
-	done.Go(func() {
-		for k := range later {
-			// The event overtakes the news that its process runs another program now,
-			// and a connection is often made after the file is opened.
-			select {
-			case <-ctx.Done():
-			case <-time.After(time.Until(k.ev.At.Add(openedAfter))):
-				a.opened(ctx, k)
-			}
-		}
-	})
+	done.Go(func() { a.judgeOpens(ctx, later) })
 	for ev := range a.egress.watcher.Events() {
 		if k, ok := a.knownCopy(ev); ok {
 			a.egress.note(ev, k.entry)
@@ -110,6 +105,33 @@ func (a *Agent) followOpens(ctx context.Context) {
 	}
 	close(later)
 	done.Wait()
+}
+
+// judgeOpens reports openings a moment after they were made: the event overtakes
+// the news that its process runs another program now, and a connection is often
+// made after the file is opened. Interpreters are asked for connections for longer.
+func (a *Agent) judgeOpens(ctx context.Context, later <-chan known) {
+	var scripts []known
+	again := time.NewTicker(scriptsEvery)
+	defer again.Stop()
+	for {
+		select {
+		case k, more := <-later:
+			if !more {
+				return
+			}
+			select {
+			case <-ctx.Done():
+				continue
+			case <-time.After(time.Until(k.ev.At.Add(openedAfter))):
+			}
+			if a.opened(ctx, k) && len(scripts) < scriptsMax {
+				scripts = append(scripts, k)
+			}
+		case <-again.C:
+			scripts = slices.DeleteFunc(scripts, func(k known) bool { return time.Since(k.ev.At) > readingFor || !a.opened(ctx, k) })
+		}
+	}
 }
 
 // known is an opening of a copy that was reported.
@@ -133,26 +155,31 @@ func (a *Agent) knownCopy(ev watch.Opened) (known, bool) {
 	return known{ev, info, e}, ok && e.Seq > 0
 }
 
-func (a *Agent) opened(ctx context.Context, k known) {
-	ev := k.ev
+// opened reports an opening by a program that carries files away. wait says that
+// the program may yet do so: it runs a script and has no connection so far.
+func (a *Agent) opened(ctx context.Context, k known) (wait bool) {
+	ev, proc := k.ev, process.Proc{Root: "/proc"}
 	p, _ := a.procs.tracker.Who(ev.ID, ev.Path, ev.PID, ev.At)
 	if p == nil {
-		return
+		return false
 	}
 	switch {
 	case process.Uploads(p):
-		p.Remote = process.Proc{Root: "/proc"}.Remote(ev.PID)
+		p.Remote = proc.Remote(ev.PID)
 	case process.Interprets(p):
-		// A script that opens the copy and has a connection to somewhere else.
-		if p.Remote = (process.Proc{Root: "/proc"}).Remote(ev.PID); p.Remote == "" {
-			return
+		if now, err := proc.Read(ev.PID); err != nil || now.Started != nil && now.Started.After(ev.At.Add(time.Second)) {
+			return false // it ended; the number may be another's by now
+		}
+		if p.Remote = proc.Remote(ev.PID); p.Remote == "" {
+			return true
 		}
 	default:
-		return
+		return false
 	}
 	if a.egress.once(ev) {
 		a.reportEgress(ctx, ev, k.info, k.entry, p)
 	}
+	return false
 }
 
 // note remembers who reads a known copy.

@@ -21,13 +21,22 @@ import (
 )
 
 const (
+	carryWay   = "FPAGENT_TEST_CARRY"
 	childState = "FPAGENT_TEST_STATE"
 	childWatch = "FPAGENT_TEST_WATCH"
 	killRounds = "FPAGENT_TEST_KILLS" // how often the agent is killed; 12 when unset
 )
 
-// TestMain lets the test binary be the agent that gets killed.
+// TestMain lets the test binary be the agent that gets killed, and the program that
+// carries a copy away.
 func TestMain(m *testing.M) {
+	if way := os.Getenv(carryWay); way != "" {
+		if err := carry(way, os.Args[1]); err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	if dir := os.Getenv(childState); dir != "" {
 		if err := child(dir, os.Getenv(childWatch)); err != nil {
 			fmt.Fprintln(os.Stderr, err)

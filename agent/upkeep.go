@@ -366,6 +366,9 @@ func (a *Agent) status() localapi.Status {
 			Hits: c.Hits.Load(), Unreadable: c.Unreadable.Load(), Shed: c.Shed.Load(), Reread: c.Reread.Load(), Bytes: c.Bytes.Load()},
 		Gaps: a.gaps.List(), Health: a.board.List(),
 	}
+	if w, ok := a.currentWatcher().(interface{ Closed() uint64 }); ok {
+		s.Files.Closes = w.Closed()
+	}
 	s.Policy, s.Spool.Lost = a.policy.Load(), a.gaps.Evicted()
 	if a.id != nil {
 		s.AgentID, s.Server = a.id.AgentID, a.id.Server

@@ -54,6 +54,7 @@ type Spool struct {
 
 // Files counts since the start of the agent.
 type Files struct {
+	Closes     uint64 `json:"closes_seen"` // of files of any size; 0 where the source of events does not count
 	Events     uint64 `json:"events"`
 	Gated      uint64 `json:"large_enough"`
 	Judged     uint64 `json:"judged"`

@@ -52,6 +52,7 @@ type Kernel struct {
 	sung   chan struct{}
 	starts chan int      // processes that were started
 	Seen   atomic.Uint64 // events read
+	closed atomic.Uint64 // of them, files closed after writing
 }
 
 // mark is one marked file system.
@@ -112,6 +113,10 @@ func (k *Kernel) Events() <-chan Event { return k.events }
 
 // Gaps implements Watcher.
 func (k *Kernel) Gaps() <-chan Gap { return k.gaps }
+
+// Closed counts the files, of any size and kind, whose closing after writing the
+// kernel told of. It joins equal events that nobody read yet.
+func (k *Kernel) Closed() uint64 { return k.closed.Load() }
 
 // Close implements Watcher.
 func (k *Kernel) Close() error {
@@ -332,6 +337,7 @@ func (k *Kernel) readContent() {
 				return
 			}
 		}
+		k.closed.Add(1)
 		var st unix.Stat_t
 		err := unix.Fstat(fd, &st)
 		if k.isCanary(ev, &st) || err != nil || st.Mode&unix.S_IFMT != unix.S_IFREG || st.Size < k.opts.MinSize {

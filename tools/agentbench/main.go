@@ -28,34 +28,62 @@ import (
 func main() {
 	bin := flag.String("bin", "bin", "`DIR` of the programs")
 	dir := flag.String("dir", os.TempDir(), "`DIR` on the file system to measure on")
-	only := flag.String("only", "", "one of idle, writers, closes, verdict")
+	only := flag.String("only", "", "one of the figures: idle, writers, closes, deletes, overflow, stream, verdict")
 	span := flag.Duration("for", 30*time.Second, "how long closes are made, and half of how long the agent idles")
 	large := flag.Int64("large", 512<<20, "bytes of the large file")
+	rounds := flag.Int("rounds", 20, "how often the large file is changed, and pairs of runs of the streaming job")
 	flag.Parse()
-	if err := run(context.Background(), *bin, *dir, *only, *span, *large); err != nil {
+	b := &bench{bin: *bin, span: *span, rounds: *rounds}
+	if err := b.run(context.Background(), *dir, *only, *large); err != nil {
 		fmt.Fprintln(os.Stderr, "error:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, bin, dir, only string, span time.Duration, large int64) error {
-	work, err := os.MkdirTemp(dir, "agentbench-")
-	if err != nil {
+// figure is one thing to measure. settings are lines of the agent's configuration.
+type figure struct {
+	name     string
+	run      func(context.Context) error
+	settings string
+	alone    bool // it starts and ends the agent itself
+}
+
+func (b *bench) figures() []figure {
+	return []figure{
+		{name: "idle", run: b.idle},
+		{name: "writers", run: b.writers},
+		{name: "closes", run: b.closes},
+		{name: "deletes", run: b.deletes},
+		{name: "overflow", run: b.overflow, settings: "limits: {queue: 16}\n"},
+		{name: "stream", run: b.stream, alone: true},
+		{name: "verdict", run: b.verdict},
+	}
+}
+
+func (b *bench) run(ctx context.Context, dir, only string, large int64) error {
+	var err error
+	if b.work, err = os.MkdirTemp(dir, "agentbench-"); err != nil {
 		return err
 	}
-	defer os.RemoveAll(work)
-	b := &bench{bin: bin, work: work, span: span}
+	defer os.RemoveAll(b.work)
+	if only != "" && only != "verdict" {
+		large = 2 << 20
+	}
 	if err := b.prepare(ctx, large); err != nil {
 		return err
 	}
-	for _, f := range []struct {
-		name string
-		run  func(context.Context) error
-	}{{"idle", b.idle}, {"writers", b.writers}, {"closes", b.closes}, {"verdict", b.verdict}} {
+	for _, f := range b.figures() {
 		if only != "" && only != f.name {
 			continue
 		}
-		err := b.withAgent(ctx, f.run)
+		err := b.configure(f.settings)
+		switch {
+		case err != nil:
+		case f.alone:
+			err = f.run(ctx)
+		default:
+			err = b.withAgent(ctx, f.run)
+		}
 		if err != nil {
 			return fmt.Errorf("%s: %w", f.name, err)
 		}
@@ -67,6 +95,7 @@ func run(ctx context.Context, bin, dir, only string, span time.Duration, large i
 type bench struct {
 	bin, work    string
 	span         time.Duration
+	rounds       int
 	small, large string // registered models
 	agent        *exec.Cmd
 	hits         *hits
@@ -86,7 +115,13 @@ func (b *bench) prepare(ctx context.Context, large int64) error {
 			return fmt.Errorf("%w: %s", err, out)
 		}
 	}
-	config := fmt.Sprintf("state_dir: %s\nregistry: %s\nwatch: {paths: [%s]}\n", b.path("state"), b.path("r.fpdb"), b.path("watched"))
+	return nil
+}
+
+// configure writes the agent's configuration: the defaults but for the places, and
+// what a figure asks for.
+func (b *bench) configure(settings string) error {
+	config := fmt.Sprintf("state_dir: %s\nregistry: %s\nwatch: {paths: [%s]}\n%s", b.path("state"), b.path("r.fpdb"), b.path("watched"), settings)
 	return os.WriteFile(b.path("agent.yaml"), []byte(config), 0o600)
 }
 
@@ -148,11 +183,28 @@ func (b *bench) withAgent(ctx context.Context, f func(context.Context) error) (e
 type status struct {
 	State string `json:"state"`
 	Files struct {
+		Closes uint64 `json:"closes_seen"`
 		Judged uint64 `json:"judged"`
+		Shed   uint64 `json:"left_to_sweep"`
 	} `json:"files"`
 	Gaps []struct {
-		Cause string `json:"cause"`
+		Cause  string     `json:"cause"`
+		Closed *time.Time `json:"closed"`
 	} `json:"gaps"`
+}
+
+// gaps counts the gaps of a cause, and those of them that are still open.
+func (s status) gaps(cause string) (all, open int) {
+	for _, g := range s.Gaps {
+		if g.Cause != cause {
+			continue
+		}
+		all++
+		if g.Closed == nil {
+			open++
+		}
+	}
+	return all, open
 }
 
 func (b *bench) status(ctx context.Context) (status, error) {
