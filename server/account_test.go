@@ -1,6 +1,7 @@
 package server
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -10,6 +11,8 @@ import (
 	"time"
 
 	"weightwarden/internal/api"
+	"weightwarden/server/auth"
+	"weightwarden/server/store"
 )
 
 // signIn posts name and password and returns the status, with the browser.
@@ -184,6 +187,56 @@ func TestIdleSessionsEnd(t *testing.T) {
 	}
 }
 
+// A session that was planted in the browser ends with the sign-in, which gets another
+// cookie; other sites cannot post the form.
+func TestSignInStartsAnotherSession(t *testing.T) {
+	r := start(t)
+	cookie := func(c *http.Client) string {
+		u, err := url.Parse(r.url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c.Jar.Cookies(u)[0].Value
+	}
+	victim, csrf := r.signedIn(t, r.token)
+	planted := cookie(victim)
+	if resp := r.post(t, victim, "/login", url.Values{"token": {r.token}, "csrf": {csrf}}); resp.StatusCode != http.StatusSeeOther || cookie(victim) == planted {
+		t.Errorf("sign-in: %d, and the cookie is the planted one: %v", resp.StatusCode, cookie(victim) == planted)
+	}
+	if _, err := r.store.SessionByCookie(t.Context(), []byte(planted), time.Hour); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("the planted session: %v", err)
+	}
+	req, err := http.NewRequestWithContext(t.Context(), "POST", r.url+"/login", strings.NewReader(url.Values{"token": {r.token}}.Encode()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	req.Header.Set("Sec-Fetch-Site", "cross-site")
+	resp, err := r.browse(t).Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if resp.StatusCode != http.StatusForbidden || len(resp.Cookies()) > 0 {
+		t.Errorf("from another site: %d", resp.StatusCode)
+	}
+}
+
+// A session ends after its time, used or not.
+func TestSessionsEnd(t *testing.T) {
+	now := time.Now()
+	r := startWith(t, t.TempDir(), func(cfg *Config) {
+		cfg.Now, cfg.SessionLife, cfg.SessionIdle = func() time.Time { return now }, 3*time.Hour, 2*time.Hour
+	})
+	c, _ := r.signedIn(t, r.token)
+	for hour, want := range []int{http.StatusOK, http.StatusOK, http.StatusOK, http.StatusSeeOther} {
+		if status, _, _ := r.send(t, c, "", "GET", "/models", nil); status != want {
+			t.Errorf("in hour %d: %d, want %d", hour, status, want)
+		}
+		now = now.Add(time.Hour + time.Minute)
+	}
+}
+
 // A token is good for what it was made for only.
 func TestScopedTokens(t *testing.T) {
 	r := start(t)
@@ -204,19 +257,81 @@ func TestScopedTokens(t *testing.T) {
 	if status, _, _ := r.send(t, r.anon, far.Token, "GET", api.PathWhoAmI, nil); status != http.StatusForbidden {
 		t.Errorf("from another network: %d", status)
 	}
-	c := r.browse(t)
-	if resp := r.post(t, c, "/login", url.Values{"token": {far.Token}}); resp.StatusCode != http.StatusUnauthorized {
-		t.Errorf("sign-in from another network: %d", resp.StatusCode)
+	for why, token := range map[string]api.TokenAnswer{"from another network": far, "bound to models": ci} {
+		if resp := r.post(t, r.browse(t), "/login", url.Values{"token": {token.Token}}); resp.StatusCode < 400 || len(resp.Cookies()) > 0 {
+			t.Errorf("sign-in %s: %d", why, resp.StatusCode)
+		}
 	}
-	for _, bad := range []api.TokenRequest{{Networks: []string{"10.0.0.1/8"}}, {Networks: []string{"here"}}, {Models: []string{"[a"}}, {Models: []string{""}}} {
-		bad.Name, bad.Roles = "bad", []string{"reader"}
+	for _, bad := range []api.TokenRequest{{Networks: []string{"10.0.0.1/8"}}, {Networks: []string{"here"}}, {Models: []string{"[a"}}, {Models: []string{""}},
+		{Roles: []string{"reader"}, Models: []string{"a"}}, {Roles: []string{"registrar", "admin"}, Models: []string{"a"}}} {
+		if bad.Name = "bad"; bad.Roles == nil {
+			bad.Roles = []string{"registrar"}
+		}
 		if status, _, _ := r.send(t, r.anon, r.token, "POST", api.PathTokens, bad); status != http.StatusUnprocessableEntity {
 			t.Errorf("%+v: %d", bad, status)
 		}
 	}
 }
 
-// A token that asks too much is told to wait, others are not.
+// A token bound to models opens no other route, whatever its roles.
+func TestScopeDeniesByDefault(t *testing.T) {
+	r := start(t)
+	text, secret := auth.NewToken()
+	if _, err := r.store.AddToken(t.Context(), store.ServerActor(), store.Token{Name: "all", Roles: auth.Roles(), Models: []string{"team-a-*"}}, secret); err != nil {
+		t.Fatal(err)
+	}
+	open := 0
+	for _, rt := range r.routes() {
+		if rt.need == auth.Public || rt.need == auth.AsAgent {
+			continue
+		}
+		within := strings.Contains(rt.pattern, "{model}") || rt.pattern == api.PathWhoAmI
+		for model, want := range map[string]bool{"team-a-x": within, "team-b-x": rt.pattern == api.PathWhoAmI} {
+			path := strings.NewReplacer("{model}", model, "{", "", "}", "").Replace(rt.pattern)
+			status, _, _ := r.send(t, r.anon, text, rt.method, path, nil)
+			if (status != http.StatusForbidden) != want {
+				t.Errorf("%s %s: %d", rt.method, path, status)
+			}
+			if want {
+				open++
+			}
+		}
+	}
+	if open == 0 {
+		t.Error("nothing was open to it")
+	}
+}
+
+// A session is good from where the token is that it began with.
+func TestSessionStaysInItsNetwork(t *testing.T) {
+	r := start(t)
+	for network, want := range map[string]int{"127.0.0.0/8": http.StatusOK, "10.0.0.0/8": http.StatusSeeOther} {
+		_, secret := auth.NewToken()
+		tok, err := r.store.AddToken(t.Context(), store.ServerActor(), store.Token{Name: "x", Roles: []string{"reader"}, Networks: []string{network}}, secret)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sess := store.Session{Subject: tok.ID, Name: "x", Roles: tok.Roles, TokenID: tok.ID, CSRF: "x", Expires: time.Now().Add(time.Hour)}
+		if err := r.store.AddSession(t.Context(), store.ServerActor(), sess, []byte(network[:4])); err != nil {
+			t.Fatal(err)
+		}
+		req, err := http.NewRequestWithContext(t.Context(), "GET", r.url+"/models", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.AddCookie(&http.Cookie{Name: "__Host-weightwarden", Value: network[:4]})
+		resp, err := r.browse(t).Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != want {
+			t.Errorf("bound to %s, from loopback: %d, want %d", network, resp.StatusCode, want)
+		}
+	}
+}
+
+// A token that asks too much is told to wait, and so is a stranger; others are not.
 func TestTokensHaveARate(t *testing.T) {
 	r := startWith(t, t.TempDir(), func(cfg *Config) { cfg.TokenRate = 0.001 })
 	other := must[api.TokenAnswer](t, r, "POST", api.PathTokens, api.TokenRequest{Name: "other", Roles: []string{"reader"}})
@@ -229,5 +344,19 @@ func TestTokensHaveARate(t *testing.T) {
 	}
 	if status, _, _ := r.send(t, r.anon, other.Token, "GET", api.PathWhoAmI, nil); status != http.StatusOK {
 		t.Errorf("another token: %d", status)
+	}
+	for range burst + 1 {
+		status, _, _ = r.send(t, r.anon, "", "GET", api.PathCA, nil)
+	}
+	if status != http.StatusTooManyRequests {
+		t.Errorf("a stranger after %d requests: %d", burst+1, status)
+	}
+	for path, want := range map[string]int{"/login": http.StatusTooManyRequests, "/healthz": http.StatusOK} {
+		if status, _, _ := r.send(t, r.browse(t), "", "GET", path, nil); status != want {
+			t.Errorf("%s after that: %d, want %d", path, status, want)
+		}
+	}
+	if status, _, _ := r.send(t, r.anon, "", "POST", api.PathEnroll, api.EnrollRequest{Token: "x"}); status != http.StatusBadRequest {
+		t.Errorf("a machine that enrols from there: %d", status)
 	}
 }

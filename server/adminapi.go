@@ -96,7 +96,7 @@ func (s *Server) addToken(w http.ResponseWriter, r *http.Request, p *auth.Princi
 	if req.Name == "" || len(req.Name) > 200 {
 		return refuse(http.StatusUnprocessableEntity, "name: 1 to 200 bytes, so that its use is known later")
 	}
-	if err := auth.CheckScope(req.Networks, req.Models); err != nil {
+	if err := auth.CheckScope(req.Roles, req.Networks, req.Models); err != nil {
 		return refuse(http.StatusUnprocessableEntity, "%v", err)
 	}
 	t := store.Token{Name: req.Name, Roles: req.Roles, Networks: req.Networks, Models: req.Models}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -176,7 +177,20 @@ func (s *Server) answer(rt route, w http.ResponseWriter, r *http.Request) error 
 	if !p.May(rt.need) {
 		return refuse(http.StatusForbidden, "%s is not among what %q may do", rt.need, p.Name)
 	}
+	if !inScope(rt, r, p) {
+		return refuse(http.StatusForbidden, "this token is for models named %s only", strings.Join(p.Models, ", "))
+	}
 	return rt.handle(w, r, p)
+}
+
+// inScope holds a token that was made for some models to the routes of these. A route
+// that names no model is closed to it, whatever its roles; only who it is may be asked.
+func inScope(rt route, r *http.Request, p *auth.Principal) bool {
+	if p == nil || len(p.Models) == 0 || rt.pattern == api.PathWhoAmI {
+		return true
+	}
+	model := r.PathValue("model")
+	return model != "" && p.MayChange(model)
 }
 
 // identify finds who calls. nil is nobody, which only open routes take.
@@ -184,7 +198,7 @@ func (s *Server) identify(rt route, r *http.Request) (*auth.Principal, error) {
 	remote, _, _ := net.SplitHostPort(r.RemoteAddr) // "" where there is none
 	switch rt.need {
 	case auth.Public:
-		return nil, nil
+		return nil, s.mayAsk(rt, remote)
 	case auth.AsAgent:
 		return s.identifyAgent(r, remote)
 	}
@@ -217,6 +231,18 @@ func (s *Server) identify(rt route, r *http.Request) (*auth.Principal, error) {
 		return nil, &problem{status: http.StatusTooManyRequests, detail: "this token makes too many requests", retryAfter: int(wait.Seconds()) + 1}
 	}
 	return &auth.Principal{Actor: store.Actor{Kind: "token", ID: t.ID, Name: t.Name, Remote: remote}, Roles: t.Roles, Models: t.Models}, nil
+}
+
+// mayAsk holds strangers to a rate, by address. Enrolment and health are left out: whole
+// fleets may share an address, and balancers ask all the time.
+func (s *Server) mayAsk(rt route, remote string) error {
+	if slices.Contains([]string{api.PathEnroll, "/healthz", "/readyz"}, rt.pattern) {
+		return nil
+	}
+	if wait := s.rates.Wait(auth.Network(remote), time.Now()); wait > 0 {
+		return &problem{status: http.StatusTooManyRequests, detail: "too many requests from this address", retryAfter: int(wait.Seconds()) + 1}
+	}
+	return nil
 }
 
 func tooManyTokens(wait time.Duration) error {

@@ -123,7 +123,7 @@ func (s *Server) prepare(ctx context.Context) error {
 	if s.playbook, err = cases.PB53(); err != nil {
 		return err
 	}
-	if s.console, err = ui.New(ui.Config{Store: s.store, Playbook: s.playbook, Sealer: s, Log: s.log, Version: s.cfg.Version, AuthFailed: s.metrics.authFailed, Passwords: s.passwords, OIDC: s.cfg.OIDC,
+	if s.console, err = ui.New(ui.Config{Store: s.store, Playbook: s.playbook, Sealer: s, Log: s.log, Version: s.cfg.Version, AuthFailed: s.metrics.authFailed, Passwords: s.passwords, Rates: s.rates, OIDC: s.cfg.OIDC,
 		Sessions: ui.Sessions{Life: cmp.Or(s.cfg.SessionLife, defaultLife), Idle: cmp.Or(s.cfg.SessionIdle, defaultIdle)}}); err != nil {
 		return err
 	}

@@ -115,14 +115,20 @@ func tokenNewCommand() cli.Command {
 		Help:    "The token is printed once and kept by the server as a hash only.",
 		Flags: func(fs *flag.FlagSet) func(context.Context, *cli.Env, []string) error {
 			name := fs.String("name", "", "`NAME` that says what the token is for")
-			roles := fs.String("roles", "reader", roleList)
-			models := fs.String("models", "", "`PATTERNS` of the models that the token may change, with commas: team-a-* (default: all)")
+			roles := fs.String("roles", "", roleList+" (default: reader; with --models: registrar)")
+			models := fs.String("models", "", "`PATTERNS` of the models that the token may register, with commas: team-a-*; nothing else is open to it then")
 			from := fs.String("from", "", "`NETWORKS` that the token is good from, with commas: 10.1.0.0/16 (default: everywhere)")
 			hours := fs.Int("hours", 0, "`N` hours that it is good (0: for ever; with --enrol: 24)")
 			enrol := fs.Bool("enrol", false, "make an enrolment token")
 			uses := fs.Int64("uses", 1, "with --enrol: `N` machines that may use it")
 			labels := fs.String("labels", "", "with --enrol: `LABELS` of those machines, as KEY=VALUE with commas")
 			return func(ctx context.Context, env *cli.Env, args []string) error {
+				if *roles == "" {
+					*roles = "reader"
+					if *models != "" {
+						*roles = "registrar"
+					}
+				}
 				chosen, err := parseLabels(*labels)
 				if err != nil {
 					return err

@@ -40,7 +40,7 @@ each a copy of ca.pem, ca.key and snapshot.key. SIGTERM ends it after the reques
 			fs.StringVar(&f.names, "names", "", "further `NAMES` and addresses of this server for its certificate, with commas")
 			fs.DurationVar(&f.life, "session-life", 12*time.Hour, "`TIME` after which people must sign in to the console anew")
 			fs.DurationVar(&f.idle, "session-idle", 2*time.Hour, "`TIME` without use after which a session of the console ends")
-			fs.Float64Var(&f.rate, "token-rate", 50, "`N` requests a second that an API token may make")
+			fs.Float64Var(&f.rate, "token-rate", 50, "`N` requests a second that a token, a person or a stranger's address may make")
 			fs.StringVar(&f.oidc, "oidc", "", "JSON `FILE` that says how people sign in at an identity provider")
 			fs.StringVar(&f.level, "log-level", "info", "`LEVEL`: debug, info, warn, error")
 			return func(ctx context.Context, env *cli.Env, args []string) error { return serve(ctx, env, f, args) }

@@ -34,7 +34,7 @@ func NewLimiter() *Limiter { return &Limiter{wrong: map[string]*failures{}} }
 func (l *Limiter) Try(addr string) time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	key, now := network(addr), time.Now()
+	key, now := Network(addr), time.Now()
 	f := l.wrong[key]
 	if f == nil || now.Sub(f.since) > failureWindow {
 		if len(l.wrong) >= maxAddresses {
@@ -54,13 +54,14 @@ func (l *Limiter) Try(addr string) time.Duration {
 func (l *Limiter) Passed(addr string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if f := l.wrong[network(addr)]; f != nil && f.n > 0 {
+	if f := l.wrong[Network(addr)]; f != nil && f.n > 0 {
 		f.n--
 	}
 }
 
-// network is what addresses are counted by.
-func network(addr string) string {
+// Network is what addresses are counted by: themselves, or the /64 of IPv6. What is no
+// address is returned as it is.
+func Network(addr string) string {
 	a, err := netip.ParseAddr(addr)
 	if err != nil {
 		return addr

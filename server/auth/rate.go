@@ -7,7 +7,8 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// Rates holds every token to a rate of requests. It is safe for concurrent use.
+// Rates holds every caller (a token, a person, the address of a stranger) to a rate of
+// requests. It is safe for concurrent use.
 type Rates struct {
 	perSecond rate.Limit
 	burst     int

@@ -98,7 +98,8 @@ type Principal struct {
 	Models  []string       // patterns of the models that it may change; none: all
 }
 
-// MayChange reports whether p may register and remove a model, as far as its name goes.
+// MayChange reports whether p may read, register and remove a model, as far as its name
+// goes.
 func (p *Principal) MayChange(model string) bool {
 	return len(p.Models) == 0 || slices.ContainsFunc(p.Models, func(pattern string) bool {
 		ok, err := path.Match(pattern, model)
@@ -116,8 +117,12 @@ func FromNetwork(networks []string, remote string) bool {
 	})
 }
 
-// CheckScope refuses networks and patterns that could never hold.
-func CheckScope(networks, models []string) error {
+// CheckScope refuses networks and patterns that could never hold, and roles that a token
+// bound to models could never use.
+func CheckScope(roles, networks, models []string) error {
+	if len(models) > 0 && !slices.Equal(roles, []string{RoleRegistrar}) {
+		return fmt.Errorf("a token bound to models may do nothing but register them: give it the role %s alone", RoleRegistrar)
+	}
 	if len(networks) > 32 || len(models) > 32 {
 		return errors.New("at most 32 networks and 32 patterns of models")
 	}

@@ -40,15 +40,16 @@ type EnrolToken struct {
 
 // Session is a person's visit to the console.
 type Session struct {
-	Subject string // who: token or user id
-	Name    string
-	Roles   []string
-	TokenID string // the token it began with; revoking that ends the session
-	PHC     string // of the password it began with; only for AddSession
-	CSRF    string
-	Created time.Time
-	Seen    time.Time // when the person last did something, to the minute
-	Expires time.Time
+	Subject  string // who: token or user id
+	Name     string
+	Roles    []string
+	TokenID  string // the token it began with; revoking that ends the session
+	PHC      string // of the password it began with; only for AddSession
+	CSRF     string
+	Created  time.Time
+	Seen     time.Time // when the person last did something, to the minute
+	Expires  time.Time
+	Networks []string // of the token it began with: it is good from there only
 	// Temporary says that the person must choose another password first.
 	Temporary bool
 }
@@ -192,17 +193,17 @@ func (s *Store) RevokeEnrolToken(ctx context.Context, by Actor, id string) error
 // are those that the account has now.
 func (s *Store) SessionByCookie(ctx context.Context, cookie []byte, idle time.Duration) (Session, error) {
 	var sess Session
-	var roles string
+	var roles, networks string
 	var created, seen, expires int64
 	var temporary int
 	now := s.now()
-	err := s.queryRow(ctx, `SELECT x.subject, x.name, COALESCE(a.roles, x.roles), x.token_id, x.csrf, x.created, x.seen, x.expires, COALESCE(a.temporary, 0)
-		FROM session x LEFT JOIN account a ON a.id = x.subject WHERE x.hash = ? AND x.expires > ? AND x.seen > ? AND COALESCE(a.disabled, 0) = 0`,
-		HashSecret(cookie), micros(now), micros(now.Add(-idle))).Scan(&sess.Subject, &sess.Name, &roles, &sess.TokenID, &sess.CSRF, &created, &seen, &expires, &temporary)
+	err := s.queryRow(ctx, `SELECT x.subject, x.name, COALESCE(a.roles, x.roles), x.token_id, x.csrf, x.created, x.seen, x.expires, COALESCE(a.temporary, 0), COALESCE(t.networks, '')
+		FROM session x LEFT JOIN account a ON a.id = x.subject LEFT JOIN token t ON t.id = x.token_id WHERE x.hash = ? AND x.expires > ? AND x.seen > ? AND COALESCE(a.disabled, 0) = 0`,
+		HashSecret(cookie), micros(now), micros(now.Add(-idle))).Scan(&sess.Subject, &sess.Name, &roles, &sess.TokenID, &sess.CSRF, &created, &seen, &expires, &temporary, &networks)
 	if err != nil {
 		return Session{}, notFound(err, "session", "")
 	}
-	sess.Roles, sess.Temporary = strings.Split(roles, ","), temporary != 0
+	sess.Roles, sess.Networks, sess.Temporary = strings.Split(roles, ","), splitList(networks), temporary != 0
 	sess.Created, sess.Seen, sess.Expires = fromMicros(created), fromMicros(seen), fromMicros(expires)
 	return sess, nil
 }

@@ -51,7 +51,16 @@ func (c *Console) finishOIDC(v *visit) error {
 	if !ok || subtle.ConstantTimeCompare([]byte(q.Get("state")), []byte(a.State)) != 1 || q.Get("code") == "" {
 		return refuse("This sign-in was not begun in this browser, took longer than ten minutes, or was refused: try again.")
 	}
+	if wait := c.limits.Try(v.remote()); wait > 0 {
+		v.w.Header().Set("Retry-After", waitError{wait: wait}.seconds())
+		return c.render(v, http.StatusTooManyRequests, "login", "Sign in", "", c.loginForm("/", waitError{"your address", wait}.Error()))
+	}
 	p, err := c.oidc.Finish(v.r.Context(), a, q.Get("code"))
+	if errors.Is(err, auth.ErrIdentity) {
+		c.failed("oidc")
+	} else {
+		c.limits.Passed(v.remote())
+	}
 	if err != nil {
 		c.log.Warn("sign-in refused", "error", err)
 		if errors.Is(err, auth.ErrIdentity) {

@@ -202,6 +202,9 @@ func (c *Console) proveToken(v *visit, text string) (signingIn, error) {
 	if !auth.FromNetwork(t.Networks, v.remote()) {
 		return signingIn{}, store.ErrNotFound
 	}
+	if len(t.Models) > 0 {
+		return signingIn{}, inputError("this token is for registering models; it opens no pages")
+	}
 	expires := time.Now().Add(c.sessions.Life)
 	if !t.Expires.IsZero() && t.Expires.Before(expires) {
 		expires = t.Expires

@@ -21,6 +21,7 @@ import (
 	"net/http"
 	"net/url"
 	"path"
+	"strconv"
 	"strings"
 	"time"
 
@@ -47,6 +48,7 @@ type Console struct {
 	failed   func(kind string)
 	// Shared with the API.
 	passwords *auth.Hasher
+	rates     *auth.Rates
 	oidc      *auth.OIDC // nil: people sign in here only
 	pages     map[string]*template.Template
 	paths     map[string]auth.Permission // of every page that there is
@@ -70,13 +72,14 @@ type Config struct {
 	// AuthFailed counts sign-ins that failed, by kind: password, token, oidc.
 	AuthFailed func(kind string)
 	Passwords  *auth.Hasher
+	Rates      *auth.Rates
 	OIDC       *auth.OIDC // nil: none
 }
 
 // New parses the templates.
 func New(cfg Config) (*Console, error) {
 	c := &Console{store: cfg.Store, playbook: cfg.Playbook, sealer: cfg.Sealer, log: cfg.Log, version: cfg.Version, sessions: cfg.Sessions,
-		limits: auth.NewLimiter(), failed: cfg.AuthFailed, passwords: cfg.Passwords, oidc: cfg.OIDC, pages: map[string]*template.Template{}}
+		limits: auth.NewLimiter(), failed: cfg.AuthFailed, passwords: cfg.Passwords, rates: cfg.Rates, oidc: cfg.OIDC, pages: map[string]*template.Template{}}
 	names, err := fs.Glob(templateFiles, "templates/*.html")
 	if err != nil {
 		return nil, err
@@ -233,9 +236,21 @@ type inputError string
 
 func (e inputError) Error() string { return string(e) }
 
+// tooFast is how long somebody has to wait who asks for too many pages.
+type tooFast time.Duration
+
+func (tooFast) Error() string { return "too many requests" }
+
 func (c *Console) serve(rt route, v *visit) error {
 	if err := c.identify(v); err != nil {
 		return err
+	}
+	caller := auth.Network(v.remote())
+	if v.who != nil {
+		caller = v.who.ID
+	}
+	if wait := c.rates.Wait(caller, time.Now()); wait > 0 {
+		return tooFast(wait)
 	}
 	if rt.need != auth.Public {
 		if v.who == nil {
@@ -263,7 +278,7 @@ func (c *Console) identify(v *visit) error {
 	}
 	v.cookie = []byte(cookie.Value)
 	sess, err := c.store.SessionByCookie(v.r.Context(), v.cookie, c.sessions.Idle)
-	if errors.Is(err, store.ErrNotFound) {
+	if errors.Is(err, store.ErrNotFound) || err == nil && !auth.FromNetwork(sess.Networks, v.remote()) {
 		return nil
 	}
 	if err != nil {
@@ -291,7 +306,12 @@ type failure struct {
 func (c *Console) fail(v *visit, err error) {
 	status, f := http.StatusInternalServerError, failure{"Something failed", "The server's log has the reason."}
 	var input inputError
+	var fast tooFast
 	switch {
+	case errors.As(err, &fast):
+		seconds := strconv.Itoa(int(time.Duration(fast).Seconds()) + 1)
+		v.w.Header().Set("Retry-After", seconds)
+		status, f = http.StatusTooManyRequests, failure{"Too fast", "You ask for more pages than this server gives to one visitor: try again in " + seconds + " s."}
 	case errors.Is(err, errLogin) && v.r.Header.Get("HX-Request") != "":
 		v.w.Header().Set("HX-Refresh", "true") // the whole page leads to the login
 		v.w.WriteHeader(http.StatusUnauthorized)
