@@ -41,13 +41,19 @@ manuals: build ## write manual pages and shell completions to dist/
 .PHONY: package
 package: manuals ## make .deb and .rpm packages in dist/: the agent, and the other programs
 	@gzip -9nkf dist/man/*.1
+	@rm -f dist/*.deb dist/*.rpm
 	@for p in agent programs; do for kind in deb rpm; do \
 		VERSION='$(PKGVERSION)' ARCH='$(ARCH)' $(NFPM) package -f deploy/$$p/nfpm.yaml -p $$kind -t dist/ || exit 1; \
 	done; done
 
+.PHONY: nfpm
+nfpm: ## the tool that makes packages, as a Go module
+	$(NFPM) --version
+
 .PHONY: package-test
-package-test: ## install, check, upgrade and remove the agent's .deb below a scratch folder (Debian, root)
+package-test: ## install, check, upgrade and remove the agent's packages below a scratch folder (Debian, root)
 	deploy/agent/test-install.sh dist/weightwarden-agent_*_$(ARCH).deb
+	deploy/agent/test-rpm.sh dist/weightwarden-agent-*.rpm
 
 .PHONY: demo
 demo: build ## the main job on this machine: steal a model in many ways, see each copy caught

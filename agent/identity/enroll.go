@@ -30,7 +30,7 @@ func Enroll(ctx context.Context, stateDir, server, token string, host api.Host, 
 func EnrollThrough(ctx context.Context, dial func(ctx context.Context, network, addr string) (net.Conn, error), stateDir, server, token string,
 	host api.Host, version string) (*Identity, error) {
 	if _, err := os.Stat(Path(stateDir)); err == nil {
-		return nil, fmt.Errorf("%s exists: this machine is enrolled already", Path(stateDir))
+		return nil, fmt.Errorf("%s exists: %w", Path(stateDir), ErrEnrolled)
 	}
 	tok, err := api.ParseEnrolToken(token)
 	if err != nil {
@@ -38,7 +38,7 @@ func EnrollThrough(ctx context.Context, dial func(ctx context.Context, network, 
 	}
 	base, err := url.Parse(strings.TrimRight(server, "/"))
 	if err != nil || base.Scheme != "https" || base.Host == "" {
-		return nil, fmt.Errorf("server %.200q is no https URL", server)
+		return nil, fmt.Errorf("%.200q is %w", server, ErrServerURL)
 	}
 	key, csr, err := NewRequest(host.Name)
 	if err != nil {
@@ -56,10 +56,17 @@ func EnrollThrough(ctx context.Context, dial func(ctx context.Context, network, 
 	if err != nil {
 		return nil, fmt.Errorf("the server's answer: %w", err)
 	}
+	id.Ahead = answer.ahead
 	return id, save(Path(stateDir), f)
 }
 
-func request(ctx context.Context, dial func(ctx context.Context, network, addr string) (net.Conn, error), base *url.URL, tok api.EnrolToken, body api.EnrollRequest) (*api.EnrollAnswer, error) {
+// answered is the server's answer, and how far this machine's clock is ahead of it.
+type answered struct {
+	api.EnrollAnswer
+	ahead time.Duration
+}
+
+func request(ctx context.Context, dial func(ctx context.Context, network, addr string) (net.Conn, error), base *url.URL, tok api.EnrolToken, body api.EnrollRequest) (*answered, error) {
 	b, err := json.Marshal(body)
 	if err != nil {
 		return nil, err
@@ -84,9 +91,12 @@ func request(ctx context.Context, dial func(ctx context.Context, network, addr s
 	if resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusCreated {
 		return nil, refusal(resp.StatusCode, text)
 	}
-	var answer api.EnrollAnswer
-	if err := json.Unmarshal(text, &answer); err != nil {
+	var answer answered
+	if err := json.Unmarshal(text, &answer.EnrollAnswer); err != nil {
 		return nil, fmt.Errorf("the server's answer: %w", err)
+	}
+	if at, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
+		answer.ahead = time.Since(at)
 	}
 	return &answer, nil
 }
@@ -94,9 +104,9 @@ func request(ctx context.Context, dial func(ctx context.Context, network, addr s
 func refusal(status int, text []byte) error {
 	var p api.Problem
 	if json.Unmarshal(text, &p) == nil && p.Title != "" {
-		return fmt.Errorf("the server refused (%d): %.200s %.400s", status, p.Title, p.Detail)
+		return &Refused{status, fmt.Sprintf("%.200s %.400s", p.Title, p.Detail)}
 	}
-	return fmt.Errorf("the server answered %d: %.200q", status, text)
+	return &Refused{status, fmt.Sprintf("%.80q", text)}
 }
 
 // pinned verifies a server by the pin of its CA: the chain it shows must hold the
@@ -106,12 +116,12 @@ func pinned(pin api.CAPin, name string) *tls.Config {
 		MinVersion:         tls.VersionTLS13,
 		InsecureSkipVerify: true, // the default check knows no pins; VerifyConnection replaces it
 		VerifyConnection: func(cs tls.ConnectionState) error {
-			return verifyPin(cs.PeerCertificates, pin, name)
+			return verifyPin(cs.PeerCertificates, pin, name, time.Now())
 		},
 	}
 }
 
-func verifyPin(chain []*x509.Certificate, pin api.CAPin, name string) error {
+func verifyPin(chain []*x509.Certificate, pin api.CAPin, name string, now time.Time) error {
 	if len(chain) == 0 {
 		return errors.New("the server shows no certificate")
 	}
@@ -126,9 +136,9 @@ func verifyPin(chain []*x509.Certificate, pin api.CAPin, name string) error {
 		}
 	}
 	if !found {
-		return fmt.Errorf("the server's certificate does not come from the CA that the token names (pin %s): wrong server, or somebody in between", pin)
+		return fmt.Errorf("%w (pin %s): wrong server, or somebody in between", ErrPin, pin)
 	}
-	_, err := chain[0].Verify(x509.VerifyOptions{Roots: roots, Intermediates: inter, DNSName: name})
+	_, err := chain[0].Verify(x509.VerifyOptions{Roots: roots, Intermediates: inter, DNSName: name, CurrentTime: now})
 	return err
 }
 

@@ -45,10 +45,13 @@ type Identity struct {
 	AgentID     string
 	Server      string
 	SnapshotKey string // note verifier key
-	path        string
-	roots       *x509.CertPool
-	stored      atomic.Pointer[file]
-	cert        atomic.Pointer[tls.Certificate]
+	// Ahead is how far this machine's clock was ahead of the server's when it was
+	// enrolled, to a second; known to Enroll alone.
+	Ahead  time.Duration
+	path   string
+	roots  *x509.CertPool
+	stored atomic.Pointer[file]
+	cert   atomic.Pointer[tls.Certificate]
 }
 
 // Path is where the identity lies in a state folder.

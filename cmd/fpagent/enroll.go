@@ -18,9 +18,9 @@ import (
 func enrollCommand() cli.Command {
 	return cli.Command{
 		Name: "enroll", Summary: "make this machine an agent of a server",
-		Help: "The token comes from 'fpctl token new' and works once. It also names the server's CA, so the\n" +
-			"very first connection is verified. '--token -' reads it from standard input, where other\n" +
-			"people on the machine cannot see it; FPAGENT_TOKEN works too.",
+		Help: "The token comes from 'fpctl token new --enrol' and works once, unless it was made for more. It\n" +
+			"also names the server's CA, so the very first connection is verified. '--token -' reads it from\n" +
+			"standard input, where other people on the machine cannot see it; FPAGENT_TOKEN works too.",
 		Flags: func(fs *flag.FlagSet) func(context.Context, *cli.Env, []string) error {
 			var s settings
 			s.declare(fs)
@@ -63,7 +63,10 @@ func enroll(ctx context.Context, env *cli.Env, s *settings, server, token string
 	}
 	id, err := identity.Enroll(ctx, cfg.StateDir, server, token, host, buildinfo.Version())
 	if err != nil {
-		return cli.Hint(err, "a token works once and for a short time; 'fpctl token new' makes another")
+		return cli.Hint(err, "%s", identity.Advice(err))
+	}
+	if id.Ahead.Abs() > time.Minute {
+		fmt.Fprintf(env.Stderr, "warning: this machine's clock and the server's are %v apart; hits bear this machine's times\n", id.Ahead.Abs().Round(time.Second))
 	}
 	_, until := id.RenewAt()
 	if env.JSON {
