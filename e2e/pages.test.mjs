@@ -14,6 +14,7 @@ let paths;
 before(async () => {
   await w.server({ demo: true });
   await w.browser();
+  w.run("fpctl", ["account", "add", "ada.berg", "--roles", "analyst,approver"]);
   const page = await w.visitor();
   const first = async (list, selector) => {
     await page.goto(w.url + list);
@@ -22,7 +23,7 @@ before(async () => {
   const row = "table.rows tbody a";
   paths = { login: "/login", overview: "/", alerts: "/alerts", "alerts-none": "/alerts?host=nowhere", alert: await first("/alerts?verdict=QUANTISED&state=all", row), hits: "/hits", hit: await first("/hits?verdict=DERIVED", row),
     search: "/search?q=ws-", models: "/models", model: "/models/borealis-embed", inventory: "/inventory", agents: "/agents", agent: await first("/agents?show=faults", row), "agent-cloned": await first("/agents?show=cloned", row),
-    sweeps: "/sweeps", sweep: await first("/sweeps", row), policies: "/policies", policy: "/policies/workstations", audit: "/audit", "audit-entry": "/audit/12", settings: "/settings", account: "/account", missing: "/nothing-here" };
+    sweeps: "/sweeps", sweep: await first("/sweeps", row), policies: "/policies", policy: "/policies/workstations", audit: "/audit", "audit-entry": "/audit/12", settings: "/settings", person: await first("/settings", "table a[href^='/settings/accounts/']"), account: "/account", missing: "/nothing-here" };
   Object.assign(paths, { cases: "/cases", "cases-none": "/cases?q=nothing-of-the-kind", case: await first("/cases?phase=contain", row), "case-closed": await first("/cases?state=closed", row), "case-new": "/cases/new", kpis: "/kpis" });
   paths["case-report"] = paths.case + "/report";
   await page.context().close();

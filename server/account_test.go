@@ -3,6 +3,7 @@ package server
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"slices"
@@ -88,6 +89,75 @@ func TestAccount(t *testing.T) {
 	}
 	if _, resp := r.signIn(t, "Ada.Berg", fresh); resp.StatusCode != http.StatusUnauthorized {
 		t.Errorf("a disabled account: %d", resp.StatusCode)
+	}
+}
+
+// An administrator makes accounts and changes them on the settings page, others' only.
+func TestPeopleOnTheConsole(t *testing.T) {
+	r := start(t)
+	c, csrf := r.signedIn(t, r.token)
+	post := func(c *http.Client, csrf, path string, form url.Values) (int, string) {
+		t.Helper()
+		form.Set("csrf", csrf)
+		resp, err := c.PostForm(r.url+path, form)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		body, err := io.ReadAll(resp.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return resp.StatusCode, string(body)
+	}
+	password := func(status, want int, page string) string {
+		t.Helper()
+		_, rest, ok := strings.Cut(page, `class="secret">`)
+		if status != want || !ok {
+			t.Fatalf("%d: %.300s", status, page)
+		}
+		return rest[:strings.IndexByte(rest, '<')]
+	}
+	for name, bad := range map[string]url.Values{"no role": {"name": {"ada"}}, "no name": {"role": {"reader"}}, "such a role": {"name": {"ada"}, "role": {"god"}}, "such a name": {"name": {"<b>"}, "role": {"reader"}}} {
+		if status, _ := post(c, csrf, "/settings/accounts", bad); status != http.StatusUnprocessableEntity {
+			t.Errorf("%s: %d", name, status)
+		}
+	}
+	status, page := post(c, csrf, "/settings/accounts", url.Values{"name": {"ada"}, "role": {"admin", "reader"}})
+	first := password(status, http.StatusCreated, page)
+	accounts := must[api.List[api.AccountInfo]](t, r, "GET", api.PathAccounts, nil)
+	if len(accounts.Items) != 1 || !slices.Equal(accounts.Items[0].Roles, []string{"admin", "reader"}) {
+		t.Fatalf("%+v", accounts.Items)
+	}
+	ada := "/settings/accounts/" + accounts.Items[0].ID
+	if _, _, body := r.send(t, c, "", "GET", ada, nil); strings.Contains(string(body), first) {
+		t.Error("the password is shown again")
+	}
+	own, _ := r.signIn(t, "ada", first)
+	_, _, body := r.send(t, own, "", "GET", "/account", nil)
+	const fresh = "a better one than that"
+	post(own, csrfOf(t, body), "/account", url.Values{"password": {first}, "fresh": {fresh}, "again": {fresh}})
+	_, _, body = r.send(t, own, "", "GET", "/settings", nil)
+	for path, form := range map[string]url.Values{"/roles": {"role": auth.Roles()}, "/state": {"state": {"disabled"}}, "/password": {}} {
+		if status, _ := post(own, csrfOf(t, body), ada+path, form); status != http.StatusUnprocessableEntity {
+			t.Errorf("her own %s: %d", path, status)
+		}
+	}
+	status, page = post(c, csrf, ada+"/password", url.Values{})
+	second := password(status, http.StatusOK, page)
+	if status, _, _ := r.send(t, own, "", "GET", "/models", nil); status != http.StatusSeeOther {
+		t.Errorf("the session outlives a reset: %d", status)
+	}
+	for p, want := range map[string]int{fresh: http.StatusUnauthorized, second: http.StatusSeeOther} {
+		if _, resp := r.signIn(t, "ada", p); resp.StatusCode != want {
+			t.Errorf("after the reset, with %q: %d", p, resp.StatusCode)
+		}
+	}
+	post(c, csrf, ada+"/roles", url.Values{"role": {"auditor"}})
+	post(c, csrf, ada+"/state", url.Values{"state": {"disabled"}})
+	accounts = must[api.List[api.AccountInfo]](t, r, "GET", api.PathAccounts, nil)
+	if a := accounts.Items[0]; a.State != "disabled" || !slices.Equal(a.Roles, []string{"auditor"}) {
+		t.Errorf("%+v", a)
 	}
 }
 

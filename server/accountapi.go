@@ -2,7 +2,6 @@ package server
 
 import (
 	"net/http"
-	"unicode"
 
 	"weightwarden/internal/api"
 	"weightwarden/server/auth"
@@ -34,8 +33,8 @@ func (s *Server) addAccount(w http.ResponseWriter, r *http.Request, p *auth.Prin
 	if err := auth.CheckRoles(req.Roles); err != nil {
 		return refuse(http.StatusUnprocessableEntity, "%v", err)
 	}
-	if !isPersonName(req.Name) {
-		return refuse(http.StatusUnprocessableEntity, "name: 1 to 100 letters, digits and . _ - @ +")
+	if err := auth.CheckName(req.Name); err != nil {
+		return refuse(http.StatusUnprocessableEntity, "%v", err)
 	}
 	password := auth.NewPassword()
 	phc, err := s.passwords.Hash(r.Context(), password)
@@ -47,15 +46,6 @@ func (s *Server) addAccount(w http.ResponseWriter, r *http.Request, p *auth.Prin
 		return err
 	}
 	return writeJSON(w, http.StatusCreated, api.AccountAnswer{ID: a.ID, Password: password})
-}
-
-func isPersonName(name string) bool {
-	for _, r := range name {
-		if !unicode.IsLetter(r) && !unicode.IsDigit(r) && r != '.' && r != '_' && r != '-' && r != '@' && r != '+' {
-			return false
-		}
-	}
-	return name != "" && len(name) <= 100
 }
 
 func (s *Server) setAccountRoles(w http.ResponseWriter, r *http.Request, p *auth.Principal) error {

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unicode"
 
 	"golang.org/x/crypto/argon2"
 )
@@ -71,6 +72,17 @@ func (h *Hasher) Do(ctx context.Context, work func() error) error {
 func (h *Hasher) Hash(ctx context.Context, password string) (phc string, err error) {
 	err = h.Do(ctx, func() error { phc = Hash(password); return nil })
 	return phc, err
+}
+
+// CheckName refuses names of accounts that would be hard to read or to type.
+func CheckName(name string) error {
+	odd := func(r rune) bool {
+		return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("._-@+", r)
+	}
+	if name == "" || len(name) > 100 || strings.ContainsFunc(name, odd) {
+		return errors.New("name: 1 to 100 letters, digits and . _ - @ +")
+	}
+	return nil
 }
 
 // CheckPassword refuses passwords that are too short, too long, contain the name, or are

@@ -77,6 +77,27 @@ func Roles() []string {
 	return []string{RoleAdmin, RoleAnalyst, RoleReader, RoleRegistrar, RoleAuditor, RoleApprover, RoleSignal}
 }
 
+// AboutRole says in a few words what a role may do.
+func AboutRole(role string) string {
+	switch role {
+	case RoleAdmin:
+		return "accounts, tokens, agents, policies, settings; reads no hits and no cases"
+	case RoleAnalyst:
+		return "hits, alerts, cases, sweeps, authorisations"
+	case RoleReader:
+		return "reads hits, models and agents"
+	case RoleRegistrar:
+		return "registers models"
+	case RoleAuditor:
+		return "reads the audit log, agents and models"
+	case RoleApprover:
+		return "approves authorisations as the second person"
+	case RoleSignal:
+		return "tells of people and models, for other systems; reads nothing"
+	}
+	return ""
+}
+
 // CheckRoles refuses unknown roles and an empty list.
 func CheckRoles(roles []string) error {
 	if len(roles) == 0 {

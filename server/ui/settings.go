@@ -17,6 +17,7 @@ type settingsPage struct {
 	Retention store.Retention
 	Holds     []store.Hold
 	Me        string
+	Choices   []roleChoice // for a new account
 }
 
 // settings needs both the permission for tokens, which the route names, and the one
@@ -26,7 +27,7 @@ func (c *Console) settings(v *visit) error {
 		return errForbidden
 	}
 	ctx := v.r.Context()
-	p := settingsPage{Me: v.who.ID}
+	p := settingsPage{Me: v.who.ID, Choices: roleChoices(nil)}
 	var err error
 	for _, load := range []func() error{
 		func() error { p.Accounts, err = c.store.Accounts(ctx); return err },
@@ -60,18 +61,6 @@ func (c *Console) revokeEnrolToken(v *visit) error {
 
 func (c *Console) endSessions(v *visit) error {
 	if err := c.store.EndSessions(v.r.Context(), v.who.Actor, v.r.PathValue("subject")); err != nil {
-		return err
-	}
-	return c.back(v, "/settings")
-}
-
-// setAccountState disables an account or takes that back; nobody his own.
-func (c *Console) setAccountState(v *visit) error {
-	id := v.r.PathValue("id")
-	if id == v.who.ID {
-		return inputError("another administrator has to do this to your account")
-	}
-	if err := c.store.DisableAccount(v.r.Context(), v.who.Actor, id, v.r.PostFormValue("state") == "disabled"); err != nil {
 		return err
 	}
 	return c.back(v, "/settings")

@@ -182,7 +182,11 @@ func (c *Console) routes() []route {
 		{"POST", "/settings/tokens/{id}/revoke", auth.TokensWrite, c.revokeToken},
 		{"POST", "/settings/enrol-tokens/{id}/revoke", auth.TokensWrite, c.revokeEnrolToken},
 		{"POST", "/settings/sessions/{subject}/end", auth.TokensWrite, c.endSessions},
+		{"POST", "/settings/accounts", auth.TokensWrite, c.addPerson},
+		{"GET", "/settings/accounts/{id}", auth.TokensWrite, c.person},
 		{"POST", "/settings/accounts/{id}/state", auth.TokensWrite, c.setAccountState},
+		{"POST", "/settings/accounts/{id}/roles", auth.TokensWrite, c.setAccountRoles},
+		{"POST", "/settings/accounts/{id}/password", auth.TokensWrite, c.resetPassword},
 	}
 }
 
