@@ -73,7 +73,7 @@ func (r *run) heartbeat(ctx context.Context, a *simulated) error {
 
 // hits sends n hits of an agent and comes again with the same ones until they are
 // acknowledged, as the real agent does.
-func (r *run) hits(ctx context.Context, a *simulated, n int) (time.Duration, error) {
+func (r *run) hits(ctx context.Context, a *simulated, n int) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	batch := api.HitBatch{Hits: make([]api.Hit, n)}
@@ -82,20 +82,18 @@ func (r *run) hits(ctx context.Context, a *simulated, n int) (time.Duration, err
 	}
 	for {
 		var answer api.HitAnswer
-		began := time.Now()
 		err := r.post(ctx, a.http, "", api.PathHits, batch, &answer)
-		took := time.Since(began)
 		if err == nil && answer.Acknowledged == a.next+uint64(n)-1 && len(answer.Rejected) == 0 {
 			a.next += uint64(n)
-			return took, nil
+			return nil
 		}
 		if err == nil {
-			return took, fmt.Errorf("answer %+v to hits %d and %d more", answer, a.next, n-1)
+			return fmt.Errorf("answer %+v to hits %d and %d more", answer, a.next, n-1)
 		}
 		r.retries.Add(1)
 		select {
 		case <-ctx.Done():
-			return took, ctx.Err()
+			return ctx.Err()
 		case <-time.After(200 * time.Millisecond):
 		}
 	}

@@ -121,9 +121,15 @@ func (r *run) enrolAll(ctx context.Context) error {
 // workers is how many deliveries may be under way at once.
 const workers = 256
 
+// load sends heartbeats and hits on schedule and returns when all are answered.
 func (r *run) load(ctx context.Context) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+	if err := r.onSchedule(ctx); err != nil {
+		return err
+	}
+	return r.err
+}
+
+func (r *run) onSchedule(ctx context.Context) error {
 	jobs := make(chan func(), workers)
 	var wg sync.WaitGroup
 	for range workers {
@@ -133,33 +139,43 @@ func (r *run) load(ctx context.Context) error {
 			}
 		})
 	}
-	end := time.After(r.cfg.Duration)
-	hits := time.NewTicker(time.Second * time.Duration(r.cfg.Batch) / time.Duration(r.cfg.Rate))
-	defer hits.Stop()
-	beats := time.NewTicker(max(r.cfg.Beat/time.Duration(r.cfg.Agents), time.Microsecond))
-	defer beats.Stop()
-	// 7919 is prime to most fleets, so that successive hits come from agents far apart.
-	for n, b := 0, 0; ; {
-		select {
-		case <-end:
-			close(jobs)
-			wg.Wait()
-			return r.err
-		case <-ctx.Done():
-			close(jobs)
-			wg.Wait()
-			return ctx.Err()
-		case <-hits.C:
-			a := r.agents[n*7919%len(r.agents)]
-			n++
-			jobs <- func() { r.deliver(ctx, a) }
-		case <-beats.C:
-			a := r.agents[b%len(r.agents)]
-			b++
-			jobs <- func() { r.beat(ctx, a) }
+	began := time.Now()
+	hits := pace{began, time.Second * time.Duration(r.cfg.Batch) / time.Duration(r.cfg.Rate), 0}
+	beats := pace{began, max(r.cfg.Beat/time.Duration(r.cfg.Agents), time.Microsecond), 0}
+	defer wg.Wait()
+	defer close(jobs)
+	for {
+		due, kind := hits.due(), &hits
+		if beats.due().Before(due) {
+			due, kind = beats.due(), &beats
 		}
+		if due.Sub(began) >= r.cfg.Duration {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(time.Until(due)):
+		}
+		a := r.agents[kind.n*7919%len(r.agents)] // prime to most fleets: successive requests come from agents far apart
+		kind.n++
+		job := func() { r.beat(ctx, a) }
+		if kind == &hits {
+			job = func() { r.deliver(ctx, a, due) }
+		}
+		jobs <- job
 	}
 }
+
+// pace is a schedule that what is late does not move: a server that stalls has to
+// catch up, as it must with a real fleet, and its delay is in the figures.
+type pace struct {
+	began time.Time
+	every time.Duration
+	n     int
+}
+
+func (p pace) due() time.Time { return p.began.Add(time.Duration(p.n) * p.every) }
 
 func (r *run) beat(ctx context.Context, a *simulated) {
 	if err := r.heartbeat(ctx, a); err != nil {
@@ -169,8 +185,11 @@ func (r *run) beat(ctx context.Context, a *simulated) {
 	r.beats.Add(1)
 }
 
-func (r *run) deliver(ctx context.Context, a *simulated) {
-	took, err := r.hits(ctx, a, r.cfg.Batch)
+// deliver sends hits that were due at a time, and notes how long after it they were
+// acknowledged, with all that they had to wait for.
+func (r *run) deliver(ctx context.Context, a *simulated, due time.Time) {
+	err := r.hits(ctx, a, r.cfg.Batch)
+	took := time.Since(due)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if err != nil {
