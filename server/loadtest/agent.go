@@ -37,7 +37,8 @@ func (r *run) newTransport(cert *tls.Certificate) *http.Client {
 	if cert != nil {
 		cfg.Certificates = []tls.Certificate{*cert}
 	}
-	return &http.Client{Timeout: time.Minute, Transport: &http.Transport{TLSClientConfig: cfg, MaxIdleConnsPerHost: 1, IdleConnTimeout: 5 * time.Second}}
+	// Connections are kept as long as fpagent keeps them.
+	return &http.Client{Timeout: time.Minute, Transport: &http.Transport{TLSClientConfig: cfg, MaxIdleConnsPerHost: 1, IdleConnTimeout: 90 * time.Second}}
 }
 
 // enrol makes agent number n.

@@ -42,6 +42,8 @@ type Store struct {
 	postgres bool
 	read     *sql.DB
 	write    *sql.DB
+	reads    *statements // of read and write; nil on PostgreSQL
+	writes   *statements
 	jobs     chan *job
 	closing  chan struct{}
 	done     sync.WaitGroup
@@ -71,6 +73,8 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	writers := 1
 	if s.postgres {
 		writers = postgresWriters
+	} else {
+		s.reads, s.writes = newStatements(s.read), newStatements(s.write)
 	}
 	for range writers {
 		s.done.Go(s.writeLoop)
@@ -122,9 +126,9 @@ func (s *Store) Close() error {
 }
 
 func (s *Store) closeDBs() error {
-	var err error
+	err := errors.Join(s.reads.close(), s.writes.close())
 	if s.read != nil {
-		err = s.read.Close()
+		err = errors.Join(err, s.read.Close())
 	}
 	if s.write != nil && s.write != s.read {
 		err = errors.Join(err, s.write.Close())
@@ -153,10 +157,16 @@ type querier interface {
 }
 
 func (s *Store) query(ctx context.Context, q string, args ...any) (*sql.Rows, error) {
+	if st := s.reads.learn(ctx, q); st != nil {
+		return st.QueryContext(ctx, args...)
+	}
 	return s.read.QueryContext(ctx, s.rebind(q), args...)
 }
 
 func (s *Store) queryRow(ctx context.Context, q string, args ...any) *sql.Row {
+	if st := s.reads.learn(ctx, q); st != nil {
+		return st.QueryRowContext(ctx, args...)
+	}
 	return s.read.QueryRowContext(ctx, s.rebind(q), args...)
 }
 

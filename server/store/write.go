@@ -19,8 +19,9 @@ const (
 
 // Tx is a write transaction that several changes may share.
 type Tx struct {
-	s  *Store
-	tx *sql.Tx
+	s     *Store
+	tx    *sql.Tx
+	stmts map[string]*sql.Stmt // of this transaction; nil where it is not compiled yet
 }
 
 type job struct {
@@ -155,12 +156,15 @@ func (s *Store) try(batch []*job) (results []error, err error) {
 	}
 	defer tx.Rollback()
 	t := &Tx{s: s, tx: tx}
+	if s.writes != nil {
+		t.stmts = map[string]*sql.Stmt{}
+	}
 	results = make([]error, len(batch))
 	for i, j := range batch {
 		if results[i] = j.ctx.Err(); results[i] != nil {
 			continue
 		}
-		if _, err := tx.ExecContext(ctx, "SAVEPOINT job"); err != nil {
+		if _, err := t.exec(ctx, "SAVEPOINT job"); err != nil {
 			return nil, err
 		}
 		results[i] = j.run(ctx, t)
@@ -171,13 +175,14 @@ func (s *Store) try(batch []*job) (results []error, err error) {
 		if results[i] != nil {
 			end = "ROLLBACK TO SAVEPOINT job"
 		}
-		if _, err := tx.ExecContext(ctx, end); err != nil {
+		if _, err := t.exec(ctx, end); err != nil {
 			return nil, err
 		}
 	}
 	if err := tx.Commit(); err != nil {
 		return nil, err
 	}
+	t.compile(ctx)
 	return results, nil
 }
 
@@ -188,7 +193,13 @@ func retryable(err error) bool {
 }
 
 func (t *Tx) exec(ctx context.Context, q string, args ...any) (int64, error) {
-	res, err := t.tx.ExecContext(ctx, t.s.rebind(q), args...)
+	var res sql.Result
+	var err error
+	if st := t.stmt(ctx, q); st != nil {
+		res, err = st.ExecContext(ctx, args...)
+	} else {
+		res, err = t.tx.ExecContext(ctx, t.s.rebind(q), args...)
+	}
 	if err != nil {
 		return 0, err
 	}
@@ -196,9 +207,15 @@ func (t *Tx) exec(ctx context.Context, q string, args ...any) (int64, error) {
 }
 
 func (t *Tx) query(ctx context.Context, q string, args ...any) (*sql.Rows, error) {
+	if st := t.stmt(ctx, q); st != nil {
+		return st.QueryContext(ctx, args...)
+	}
 	return t.tx.QueryContext(ctx, t.s.rebind(q), args...)
 }
 
 func (t *Tx) queryRow(ctx context.Context, q string, args ...any) *sql.Row {
+	if st := t.stmt(ctx, q); st != nil {
+		return st.QueryRowContext(ctx, args...)
+	}
 	return t.tx.QueryRowContext(ctx, t.s.rebind(q), args...)
 }
