@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -201,6 +202,34 @@ func TestSingleSignOnRefuses(t *testing.T) {
 	if status, _, _ := r.send(t, r.browse(t), "", "GET", auth.CallbackPath+"?code=code&state="+state, nil); status != http.StatusUnauthorized {
 		t.Errorf("in another browser: %d", status)
 	}
+}
+
+// An issuer that fails is asked once, not by every visitor; accounts and tokens go on.
+func TestIssuerThatFails(t *testing.T) {
+	var asked atomic.Int32
+	i := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		asked.Add(1)
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}))
+	defer i.Close()
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: i.Certificate().Raw}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	o, err := auth.NewOIDC(auth.OIDCConfig{Issuer: i.URL, ClientID: "warden", URL: "https://warden.example.org", CAFile: ca})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := startWith(t, t.TempDir(), func(cfg *Config) { cfg.OIDC = o })
+	for range 3 {
+		if status, _, _ := r.send(t, r.browse(t), "", "GET", "/login/oidc", nil); status != http.StatusBadGateway {
+			t.Errorf("%d", status)
+		}
+	}
+	if n := asked.Load(); n != 1 {
+		t.Errorf("the issuer was asked %d times", n)
+	}
+	r.signedIn(t, r.token)
 }
 
 func TestOIDCConfig(t *testing.T) {

@@ -21,6 +21,6 @@ func program() *cli.Program {
 		Summary:  "keeps the registry of protected models and takes the hits of agents",
 		Version:  buildinfo.Version(),
 		Epilogue: "docs/operations.md tells how to run it for a fleet.",
-		Commands: []cli.Command{serveCommand(), backupCommand(), restoreCommand(), loadtestCommand(), demoDataCommand()},
+		Commands: []cli.Command{serveCommand(), backupCommand(), restoreCommand(), adminTokenCommand(), loadtestCommand(), demoDataCommand()},
 	}
 }

@@ -77,7 +77,13 @@ type OIDC struct {
 
 	mu       sync.Mutex
 	provider *oidc.Provider // nil until the issuer answered once
+	asked    time.Time      // when it did not, and what came of it
+	fault    error
 }
+
+// askAgain is how long an issuer that did not answer is left alone: who waits for the
+// same answer gets it, rather than each a wait of his own.
+const askAgain = 5 * time.Second
 
 // NewOIDC reads the files that the configuration names. The issuer is asked with the
 // first sign-in, so that a server starts without it.
@@ -111,9 +117,12 @@ func (o *OIDC) connect(ctx context.Context) (*oidc.Provider, *oauth2.Config, err
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.provider == nil {
+		if o.fault != nil && time.Since(o.asked) < askAgain {
+			return nil, nil, o.fault
+		}
 		// The provider keeps the context's client for its keys, so it must outlive the request.
 		p, err := oidc.NewProvider(oidc.ClientContext(context.WithoutCancel(ctx), o.client), o.cfg.Issuer)
-		if err != nil {
+		if o.asked, o.fault = time.Now(), err; err != nil {
 			return nil, nil, err
 		}
 		o.provider = p
