@@ -15,17 +15,25 @@ import (
 	"weightwarden/formats"
 )
 
-// invented returns a fingerprint of a 7B-size network with random contents: 224 matrices, one chunk key a MiB.
-func invented(seed uint64) *fingerprint.Fingerprint {
+// Sizes of invented models, in bytes of bf16: one of 7B parameters, and one of a
+// single matrix for registries of very many.
+const (
+	size7B    = 13e9
+	sizeSmall = 1
+	meanChunk = 147 << 10 // what the cut rule gives on average
+)
+
+// invented returns a fingerprint of a network of bf16 with random contents.
+func invented(seed uint64, bytes int64) *fingerprint.Fingerprint {
 	g := rand.New(rand.NewPCG(seed, 9))
 	f := &fingerprint.Fingerprint{Scheme: fingerprint.Scheme1, KeyID: fingerprint.PublicKey().ID(), Format: "synthetic", Registered: true}
-	shapes := network(formats.BF16, 13e9)
+	shapes := network(formats.BF16, bytes)
 	maker := sketch.NewMaker(make([]byte, 32))
 	for i, s := range shapes {
 		n, _ := formats.BF16.Bytes(s.rows * s.cols)
 		p := fingerprint.Piece{Offset: f.Size, Length: n}
-		for at := int64(0); at < n; at += 1 << 20 {
-			c := fingerprint.Chunk{Length: min(1<<20, n-at)}
+		for at := int64(0); at < n; at += meanChunk {
+			c := fingerprint.Chunk{Length: min(meanChunk, n-at)}
 			binary.LittleEndian.PutUint64(c.Key[:], g.Uint64())
 			binary.LittleEndian.PutUint64(c.Key[8:], g.Uint64())
 			p.Chunks = append(p.Chunks, c)
@@ -60,8 +68,17 @@ func inventedSketch(g *rand.Rand, maker *sketch.Maker, s shape) *sketch.Tensor {
 
 // lookups measures a file that is registered and one that is not against registries of growing size.
 func lookups(o options, r *report) error {
-	r.printf("## Look-up\n\nRegistries of invented 7B-size models (%d matrices each). Look-up: the whole decision once the fingerprint of the file is known, best of 3.\n\n",
-		len(network(formats.BF16, 13e9)))
+	r.printf("## Look-up\n\nThe whole decision once the fingerprint of the file is known, best of 3, against registries of invented models.\n\n")
+	r.printf("7B-size models (%d matrices, %d chunks each):\n\n", len(network(formats.BF16, size7B)), int64(size7B)/meanChunk)
+	if err := lookupsOf(o, r, size7B, 10, o.models); err != nil {
+		return err
+	}
+	r.printf("\nModels of a single matrix (4096 x 4096), since a hundred times more of the above take a quarter of a terabyte:\n\n")
+	return lookupsOf(o, r, sizeSmall, 1000, 100*o.models)
+}
+
+// lookupsOf measures registries of models of one size, from least to most of them.
+func lookupsOf(o options, r *report, bytes int64, least, most int) error {
 	dir, err := os.MkdirTemp(o.dir, "weightwarden-bench")
 	if err != nil {
 		return err
@@ -70,16 +87,18 @@ func lookups(o options, r *report) error {
 	db := index.New()
 	var rows [][]string
 	have := 0
-	for n := 10; n <= o.models; n *= 10 {
-		var more []index.Entry
-		for ; have < n; have++ {
-			more = append(more, index.Entry{Model: fmt.Sprintf("model-%d", have), Version: "1", Kind: "protected", Artifact: "model",
-				Fingerprint: invented(uint64(have))})
+	for n := least; n <= most; n *= 10 {
+		for have < n {
+			var more []index.Entry // by the hundred: fingerprints are larger in memory than in a registry
+			for ; have < n && len(more) < max(100, n/10/int(1+bytes/1e9)); have++ {
+				more = append(more, index.Entry{Model: fmt.Sprintf("model-%d", have), Version: "1", Kind: "protected", Artifact: "model",
+					Fingerprint: invented(uint64(have), bytes)})
+			}
+			if err := db.Add(more...); err != nil {
+				return err
+			}
 		}
-		if err := db.Add(more...); err != nil {
-			return err
-		}
-		row, err := lookup(db, n, filepath.Join(dir, "registry.fpdb"))
+		row, err := lookup(db, n, bytes, filepath.Join(dir, "registry.fpdb"))
 		if err != nil {
 			return err
 		}
@@ -89,7 +108,7 @@ func lookups(o options, r *report) error {
 	return nil
 }
 
-func lookup(db *index.DB, n int, path string) ([]string, error) {
+func lookup(db *index.DB, n int, bytes int64, path string) ([]string, error) {
 	if err := db.Save(path); err != nil {
 		return nil, err
 	}
@@ -106,7 +125,7 @@ func lookup(db *index.DB, n int, path string) ([]string, error) {
 	defer open.Close()
 	row := []string{fmt.Sprint(n), size(info.Size()), size(info.Size() / int64(n)), fmt.Sprintf("%.1f ms", opened.Seconds()*1e3)}
 	for _, seed := range []int{n / 2, 1 << 30} {
-		suspect, best := invented(uint64(seed)), time.Hour
+		suspect, best := invented(uint64(seed), bytes), time.Hour
 		for range 3 {
 			start := time.Now()
 			matches, err := open.Match(context.Background(), suspect)
