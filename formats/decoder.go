@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"math"
 	"reflect"
 	"strings"
 )
@@ -60,6 +62,10 @@ type Member struct {
 type Decoders struct {
 	Formats    []Decoder
 	Containers []Container
+	// Disguises are tried where nothing else found a tensor, or behind the last one:
+	// a model within another file, or written as text. What they find counts only
+	// when there are tensors in it, since they guess.
+	Disguises []Container
 }
 
 // Decode tries every decoder and container whose Sniff agrees, since one file may
@@ -89,7 +95,127 @@ func (d Decoders) decode(ctx context.Context, src Source, limits Limits, depth i
 		t, ok := s.(TailSniffer)
 		return ok && !s.Sniff(head) && t.SniffTail(tail)
 	})
+	if depth > 0 {
+		l.disguises(head)
+	}
 	return join(l.found, l.errs, limits)
+}
+
+// leastBehind is how many bytes behind the last tensor are worth a search.
+const leastBehind = 64 << 10
+
+// disguises looks for models that begin elsewhere than at the first byte.
+func (l *look) disguises(head []byte) {
+	from, ok := l.unclaimed()
+	if !ok || len(l.d.Disguises) == 0 {
+		return
+	}
+	src := l.src
+	if from > 0 {
+		src = &rest{l.src, from}
+		if head = make([]byte, min(src.Size(), HeadBytes)); ReadFull(src, head, 0) != nil {
+			return
+		}
+	}
+	inner := Decoders{Formats: l.d.Formats, Containers: l.d.Containers}
+	for _, c := range l.d.Disguises {
+		if c.Sniff(head) {
+			if m := inner.disguised(l.ctx, c, src, from, l.limits, l.depth-1); m != nil {
+				l.found = append(l.found, m)
+			}
+		}
+	}
+}
+
+// unclaimed returns where the part of the file begins in which nothing was found;
+// false where that is too little, or another file is packed in all of it.
+func (l *look) unclaimed() (from int64, ok bool) {
+	from = l.reach
+	for _, m := range l.found {
+		if m.Variant != "" && len(m.Tensors) == 0 && l.reach == 0 {
+			return 0, false // an archive of other things
+		}
+		end := endWithin(m, l.src)
+		if len(m.Tensors) > 0 && end == 0 {
+			return 0, false // unpacked from it
+		}
+		from = max(from, end)
+	}
+	return from, l.src.Size()-from >= leastBehind
+}
+
+// endWithin returns where in src the last tensor ends that is a part of it.
+func endWithin(m *Model, src Source) (end int64) {
+	have, start := root(src)
+	for i := range m.Tensors {
+		if m.Tensors[i].Data.Source == nil {
+			continue
+		}
+		base, off := root(m.Tensors[i].Data.Source)
+		if sameSource(base, have) {
+			end = max(end, off+m.Tensors[i].Data.Offset+m.Tensors[i].Data.Length-start)
+		}
+	}
+	return end
+}
+
+// rest is a Source from some byte on.
+type rest struct {
+	src  Source
+	from int64
+}
+
+// Size implements Source.
+func (r *rest) Size() int64 { return max(0, r.src.Size()-r.from) }
+
+// ReadAt implements io.ReaderAt.
+func (r *rest) ReadAt(p []byte, off int64) (int, error) {
+	if off < 0 || off > math.MaxInt64-r.from {
+		return 0, io.EOF
+	}
+	return r.src.ReadAt(p, r.from+off)
+}
+
+// Base implements Based.
+func (r *rest) Base() (Source, int64) { return r.src, r.from }
+
+// disguised decodes what a disguise finds, at most once each byte; nil where there
+// is no tensor in it.
+func (d Decoders) disguised(ctx context.Context, c Container, src Source, from int64, limits Limits, depth int) *Model {
+	members, err := c.Open(ctx, src, limits)
+	if err != nil {
+		return nil
+	}
+	out := &Model{Format: c.ID()}
+	var inner []string
+	reach := int64(0)
+	for _, f := range members.Files {
+		name, said := f.Name, fmt.Sprintf("written as %s", c.ID())
+		base, off := root(f.Source)
+		if have, start := root(src); sameSource(base, have) {
+			if off -= start; off < reach {
+				continue
+			}
+			name = fmt.Sprintf("at byte %d", from+off)
+			said = name
+		}
+		m, err := d.decode(ctx, f.Source, limits, depth)
+		if err != nil || len(m.Tensors) == 0 {
+			continue
+		}
+		reach = max(reach, endWithin(m, src))
+		inner = appendNew(inner, string(m.Format))
+		adopt(out, m, name, limits)
+		out.AddFinding(limits.Findings, Finding{Code: "disguised", Severity: Danger, Offset: from, Text: fmt.Sprintf("the file holds a %s model, %s", m.Format, said)})
+	}
+	for _, f := range members.Findings {
+		out.AddFinding(limits.Findings, f)
+	}
+	if len(out.Tensors) == 0 {
+		return nil
+	}
+	out.Format = ID(string(c.ID()) + "(" + strings.Join(inner, ",") + ")")
+	return out
 }
 
 // look is what one file turned out to be so far.

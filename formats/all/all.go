@@ -3,10 +3,12 @@ package all
 
 import (
 	"weightwarden/formats"
+	"weightwarden/formats/archive/embedded"
 	"weightwarden/formats/archive/lfs"
 	"weightwarden/formats/archive/sevenzip"
 	"weightwarden/formats/archive/stream"
 	"weightwarden/formats/archive/tar"
+	"weightwarden/formats/archive/text"
 	"weightwarden/formats/archive/zip"
 	"weightwarden/formats/coreml"
 	"weightwarden/formats/gguf"
@@ -46,5 +48,6 @@ func Decoders() formats.Decoders {
 			zip.Container{},
 			sevenzip.Container{},
 		}, stream.All()...),
+		Disguises: append(text.All(), embedded.Container{}),
 	}
 }

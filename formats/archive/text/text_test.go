@@ -1,0 +1,88 @@
+package text_test
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/hex"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"weightwarden/formats"
+	"weightwarden/formats/all"
+	"weightwarden/formats/archive/text"
+	"weightwarden/internal/fixtures"
+)
+
+// wrapped breaks text into lines.
+func wrapped(s string, n int, end string) string {
+	var b strings.Builder
+	for chunk := range slices.Chunk([]byte(s), n) {
+		b.Write(chunk)
+		b.WriteString(end)
+	}
+	return b.String()
+}
+
+func TestModelsAsText(t *testing.T) {
+	model, err := os.ReadFile(fixtures.Path(t, "models", "aurora-q4_0.gguf"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole, err := all.Decoders().Decode(t.Context(), formats.BytesSource(model), formats.Limits{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	std := base64.StdEncoding.EncodeToString(model)
+	for name, c := range map[string]struct {
+		text   string
+		format formats.ID
+	}{
+		"base64": {wrapped(std, 76, "\n"), "base64(gguf)"}, "one line": {std, "base64(gguf)"}, "CRLF": {wrapped(std, 64, "\r\n"), "base64(gguf)"},
+		"base64url": {base64.RawURLEncoding.EncodeToString(model), "base64(gguf)"},
+		"hex":       {wrapped(hex.EncodeToString(model), 60, "\n"), "hex(gguf)"}, "HEX": {strings.ToUpper(hex.EncodeToString(model)), "hex(gguf)"},
+	} {
+		m, err := all.Decoders().Decode(t.Context(), formats.BytesSource(c.text), formats.Limits{})
+		if err != nil || m.Format != c.format || len(m.Tensors) != len(whole.Tensors) {
+			t.Errorf("%s: %+v, %v", name, m, err)
+		}
+	}
+	half, err := all.Decoders().Decode(t.Context(), formats.BytesSource(std[:len(std)/2]), formats.Limits{})
+	if err != nil || len(half.Tensors) == 0 {
+		t.Errorf("half of it: %v", err)
+	}
+}
+
+// Other text says nothing, and is no error either.
+func TestOtherText(t *testing.T) {
+	for name, s := range map[string]string{
+		"prose": strings.Repeat("It was a dark and stormy night. ", 10_000), "one word": strings.Repeat("weights", 30_000), "digits": strings.Repeat("31415926535\n", 20_000),
+		"a genome": strings.Repeat("GATTACA", 30_000), "base64 of noise": base64.StdEncoding.EncodeToString([]byte(strings.Repeat("no model here", 20_000))), "short": "QUJD",
+	} {
+		if m, err := all.Decoders().Decode(t.Context(), formats.BytesSource(s), formats.Limits{}); err == nil {
+			t.Errorf("%s: %+v", name, m)
+		}
+	}
+}
+
+func FuzzOpen(f *testing.F) {
+	f.Add([]byte(strings.Repeat("QUJDREVG", 100)))
+	f.Add([]byte(strings.Repeat("00ff\n", 200)))
+	f.Add([]byte(strings.Repeat("A", 600) + "="))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		for _, c := range text.All() {
+			head := data[:min(len(data), formats.HeadBytes)]
+			if !c.Sniff(head) {
+				continue
+			}
+			m, err := c.Open(context.Background(), formats.BytesSource(data), formats.Limits{InflatedBytes: 1 << 20})
+			if (m == nil) == (err == nil) {
+				t.Fatal(m, err)
+			}
+			if m != nil && m.Files[0].Source.Size() > int64(len(data)) {
+				t.Errorf("%d bytes of %d", m.Files[0].Source.Size(), len(data))
+			}
+		}
+	})
+}
