@@ -114,3 +114,41 @@ func TestMixtureOfThree(t *testing.T) {
 		})
 	}
 }
+
+// Children of a public base that moved in part only: the last layer, some of the
+// matrices, a layer of their own. Another child of the same kind is never taken for
+// ours, nor is the base, tuned by somebody else or not.
+func TestChildrenThatMovedInPart(t *testing.T) {
+	base := ft.Net(1, 4, 256)
+	moved := func(seed uint64, share float64, which func(i int) bool) []ft.Matrix {
+		noisy, out := ft.Noise(base, seed, share), joined(base)
+		for i := range out {
+			if which(i) {
+				out[i] = noisy[i]
+			}
+		}
+		return out
+	}
+	for name, child := range map[string]func(seed uint64) []ft.Matrix{
+		"the last layer": func(s uint64) []ft.Matrix { return moved(s, .05, func(i int) bool { return i >= 21 }) },
+		"q and v":        func(s uint64) []ft.Matrix { return moved(s, .02, func(i int) bool { return i%7 == 0 || i%7 == 2 }) },
+		"a new layer":    func(s uint64) []ft.Matrix { return joined(base[:21], ft.Net(s, 1, 256)) },
+	} {
+		db, ours := index.New(), child(11)
+		add(t, db, "base", "1", "public", file(t, base, formats.BF16, true))
+		add(t, db, "ours", "1", "protected", file(t, ours, formats.BF16, true))
+		for _, c := range []struct {
+			what  string
+			ms    []ft.Matrix
+			model string
+		}{
+			{"ours", ours, "ours"}, {"ours, tuned", ft.Noise(ours, 77, .01), "ours"}, {"the last layer of ours", ours[21:], "ours"}, {"another child", child(12), "base"},
+			{"the base", base, "base"}, {"the base, tuned", ft.Noise(base, 78, .05), "base"},
+		} {
+			got := match(t, db, file(t, c.ms, formats.Q4_0, false))
+			if len(got) == 0 || got[0].Model != c.model {
+				t.Errorf("%s moved: %s is not said to be of %s: %+v", name, c.what, c.model, got)
+			}
+		}
+	}
+}
