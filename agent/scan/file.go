@@ -18,11 +18,12 @@ type source struct {
 	file  *file.File
 	limit *rate.Limiter
 	count *Counters
+	yield func(context.Context) // called before each read; nil: others stand back
 }
 
 // openSource makes a source of an open file. The descriptor is duplicated: what
 // is read is what the kernel handed over, whatever the name leads to by now.
-func openSource(ctx context.Context, f *os.File, path string, limit *rate.Limiter, count *Counters) (*source, func() error, error) {
+func openSource(ctx context.Context, f *os.File, path string, limit *rate.Limiter, count *Counters, yield func(context.Context)) (*source, func() error, error) {
 	dup, err := duplicate(f)
 	if err != nil {
 		return nil, nil, err
@@ -36,7 +37,7 @@ func openSource(ctx context.Context, f *os.File, path string, limit *rate.Limite
 		return nil, nil, err
 	}
 	base.LeaveCache() // a scan must not push the files of the jobs of this machine out of memory
-	return &source{ctx: ctx, file: base, limit: limit, count: count}, base.Close, nil
+	return &source{ctx: ctx, file: base, limit: limit, count: count, yield: yield}, base.Close, nil
 }
 
 // Size implements api.File.
@@ -52,7 +53,7 @@ func (s *source) OpenSibling(name string) (formats.Source, error) {
 	if !ok {
 		return nil, formats.ErrNoSiblings
 	}
-	return &source{ctx: s.ctx, file: f, limit: s.limit, count: s.count}, nil
+	return &source{ctx: s.ctx, file: f, limit: s.limit, count: s.count, yield: s.yield}, nil
 }
 
 // SiblingNames implements formats.Lister.
@@ -70,6 +71,9 @@ func (s *source) Descriptor() *os.File {
 func (s *source) ReadAt(p []byte, off int64) (int, error) {
 	if err := s.ctx.Err(); err != nil {
 		return 0, err
+	}
+	if s.yield != nil {
+		s.yield(s.ctx)
 	}
 	n, err := s.file.ReadAt(p, off)
 	s.count.Bytes.Add(uint64(n))

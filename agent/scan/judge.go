@@ -11,24 +11,46 @@ import (
 	"weightwarden/internal/api"
 )
 
+// work judges the files of events.
 func (s *Scanner) work(ctx context.Context) {
 	defer s.done.Done()
 	for {
-		// Events go before sweeps.
-		select {
-		case it := <-s.events:
-			s.process(ctx, it)
-			continue
-		default:
-		}
 		select {
 		case <-ctx.Done():
 			return
 		case it := <-s.events:
+			s.urgent.Add(1)
+			it.urgent = true
 			s.process(ctx, it)
+			s.urgent.Add(-1)
+		}
+	}
+}
+
+// sweepWork judges the files of sweeps, beside those of events, so that an event
+// never waits for the end of a file that is swept.
+func (s *Scanner) sweepWork(ctx context.Context) {
+	defer s.done.Done()
+	for {
+		select {
+		case <-ctx.Done():
+			return
 		case it := <-s.sweeps:
 			s.process(ctx, it)
 		}
+	}
+}
+
+// yieldMost is how long one read stands back at the most: where events never end,
+// the rest still goes on.
+const yieldMost = 250 * time.Millisecond
+
+// yield waits while files of events are judged. They read little, by samples, and
+// somebody waits for what they say; reads of megabytes in between would take the
+// bytes of a second that they are allowed.
+func (s *Scanner) yield(ctx context.Context) {
+	for end := time.Now().Add(yieldMost); s.urgent.Load() > 0 && ctx.Err() == nil && time.Now().Before(end); {
+		time.Sleep(2 * time.Millisecond)
 	}
 }
 
@@ -78,6 +100,7 @@ type deep struct {
 // not wait for it; where too many wait already it is read here.
 func (s *Scanner) deepen(ctx context.Context, it *item, reg Registry, quick Outcome) {
 	own := *it
+	own.urgent = false
 	it.file = nil // now owned by own
 	quick.File = own.file
 	s.reading.Add(1)
@@ -85,6 +108,7 @@ func (s *Scanner) deepen(ctx context.Context, it *item, reg Registry, quick Outc
 	case s.deeps <- deep{&own, reg, quick}:
 	default:
 		defer s.reading.Add(-1)
+		own.urgent = it.urgent // it is read in its place
 		s.full(ctx, &own, reg, quick)
 		own.close()
 	}
@@ -129,9 +153,6 @@ func (s *Scanner) links(ctx context.Context, it *item, out Outcome) {
 		if ev.PID != 0 {
 			link.Process, link.ProcessNote = s.deps.Who.Who(it.info.ID, ev.Path, ev.PID, ev.At)
 		}
-		if e, ok := s.deps.Store.Get(it.info.Key); ok {
-			link.Previous = &e
-		}
 		s.report(ctx, it, link)
 	}
 }
@@ -170,11 +191,15 @@ func (s *Scanner) judge(ctx context.Context, it *item, reg Registry, quick bool)
 	if it.sweep {
 		limiter = s.opts.Sweeps
 	}
+	yield := s.yield
+	if it.urgent {
+		yield = nil
+	}
 	at, _ := currentPath(it.file)
 	if at == "" {
 		at = it.ev.Path
 	}
-	file, done, err := openSource(ctx, it.file, at, limiter, &s.Count)
+	file, done, err := openSource(ctx, it.file, at, limiter, &s.Count, yield)
 	if err != nil {
 		return Outcome{}, false, err
 	}
@@ -254,13 +279,21 @@ func (s *Scanner) retry(ctx context.Context, it *item, err error) {
 	}
 	s.Count.Reread.Add(1)
 	again := *it
+	again.urgent = false
 	it.file = nil // now owned by again
 	again.due = time.Now().Add(s.opts.Quiet)
 	s.settle(&again)
 }
 
-// report hands the outcome on and says whether that worked.
+// report hands the outcome on and says whether that worked. One at a time, each
+// with what is known by now: the same file may have been judged beside this, by a
+// sweep and an event, and is one hit.
 func (s *Scanner) report(ctx context.Context, it *item, out Outcome) bool {
+	s.reports.Lock()
+	defer s.reports.Unlock()
+	if e, ok := s.deps.Store.Get(out.Info.Key); ok {
+		out.Previous = &e
+	}
 	s.Count.Judged.Add(1)
 	if out.Verdict.Verdict.IsHit() {
 		s.Count.Hits.Add(1)

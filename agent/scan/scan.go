@@ -115,6 +115,8 @@ type Scanner struct {
 	sweeps  chan *item
 	deeps   chan deep
 	reading atomic.Int64 // files in deeps or being read from there
+	reports sync.Mutex   // held while an outcome is made durable
+	urgent  atomic.Int64 // files of events that are being judged: other reading stands back
 	done    sync.WaitGroup
 }
 
@@ -129,6 +131,7 @@ type item struct {
 	tries    int
 	active   bool
 	sweep    bool
+	urgent   bool // it is judged now, because of an event
 	previous *state.Entry
 	process  *api.Process // named when it settled; a judge may take longer than a process is remembered
 	note     string
@@ -139,8 +142,9 @@ type item struct {
 func New(ctx context.Context, deps Deps, opts Options) *Scanner {
 	s := &Scanner{deps: deps, opts: opts, pending: map[process.FileID]*item{}, wake: make(chan struct{}, 1),
 		events: make(chan *item, opts.Queue), sweeps: make(chan *item, 16), deeps: make(chan deep, 64)}
-	s.done.Add(2 + opts.Workers)
+	s.done.Add(3 + opts.Workers)
 	go s.readWhole(ctx)
+	go s.sweepWork(ctx)
 	go s.settleLoop(ctx)
 	for range opts.Workers {
 		go s.work(ctx)
