@@ -42,7 +42,7 @@ func Compute(ctx context.Context, src formats.Source, m *formats.Model, opt Opti
 	}
 	fp := c.finish()
 	if opt.Register && !opt.Quick {
-		if err := AddInvariants(ctx, m, fp); err != nil {
+		if err := AddInvariants(ctx, m, fp, opt.Jobs); err != nil {
 			return nil, err
 		}
 	}
@@ -214,27 +214,30 @@ func (c *computer) note(unread int64, text string) {
 // run does all jobs on as many goroutines as are allowed.
 func (c *computer) run() error {
 	jobs := c.jobs()
-	workers := c.opt.Jobs
-	if workers <= 0 {
-		workers = runtime.GOMAXPROCS(0)
+	spread(c.ctx, c.opt.Jobs, len(jobs), func() func(int) {
+		w := c.newWorker()
+		return func(i int) { w.do(jobs[i]) }
+	})
+	return c.ctx.Err()
+}
+
+// spread does n pieces of work, numbered from 0, in order on as many goroutines as jobs says, 0 meaning one for each
+// core, until ctx is done. Each goroutine asks start once for what does a piece.
+func spread(ctx context.Context, jobs, n int, start func() func(int)) {
+	if jobs <= 0 {
+		jobs = runtime.GOMAXPROCS(0)
 	}
-	workers = max(1, min(workers, len(jobs)))
 	var next atomic.Int64
 	var wg sync.WaitGroup
-	for range workers {
+	for range max(1, min(jobs, n)) {
 		wg.Go(func() {
-			w := c.newWorker()
-			for c.ctx.Err() == nil {
-				i := int(next.Add(1)) - 1
-				if i >= len(jobs) {
-					return
-				}
-				w.do(jobs[i])
+			do := start()
+			for i := int(next.Add(1)) - 1; i < n && ctx.Err() == nil; i = int(next.Add(1)) - 1 {
+				do(i)
 			}
 		})
 	}
 	wg.Wait()
-	return c.ctx.Err()
 }
 
 func (c *computer) fileDigests(src formats.Source) error {

@@ -13,26 +13,37 @@ import (
 // mostLayers bounds the feed-forward blocks that invariants are computed for.
 const mostLayers = 512
 
-// AddInvariants computes layer I: one more read of the feed-forward weights.
-// Compute does it at registration; for a suspect it is worth its time only when
-// nothing else matched. Blocks that cannot be read are noted and left out.
-func AddInvariants(ctx context.Context, m *formats.Model, fp *Fingerprint) error {
+// AddInvariants computes layer I: one more read of the feed-forward weights, on
+// as many cores as jobs says, 0 meaning all. Compute does it at registration; for
+// a suspect it is worth its time only when nothing else matched. Blocks that
+// cannot be read are noted and left out.
+func AddInvariants(ctx context.Context, m *formats.Model, fp *Fingerprint, jobs int) error {
 	if m == nil {
 		return nil
 	}
 	views := quant.Views(m)
 	blocks := invariant.Find(views)
-	fp.Layers = nil
-	for _, b := range blocks[:min(len(blocks), mostLayers)] {
-		s, err := invariant.Sample(ctx, views, b, true)
-		if ctx.Err() != nil {
-			return ctx.Err()
+	blocks = blocks[:min(len(blocks), mostLayers)]
+	samples := make([]invariant.Layer, len(blocks))
+	errs := make([]error, len(blocks))
+	spread(ctx, jobs, len(blocks), func() func(int) {
+		return func(i int) {
+			var s *invariant.Block
+			if s, errs[i] = invariant.Sample(ctx, views, blocks[i], true); errs[i] == nil {
+				samples[i] = s.Layer(views[blocks[i].Gate].Name)
+			}
 		}
-		if err != nil {
-			fp.Notes = append(fp.Notes, fmt.Sprintf("block of %.100q has no invariants: %v", views[b.Gate].Name, err))
+	})
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	fp.Layers = nil
+	for i, b := range blocks {
+		if errs[i] != nil {
+			fp.Notes = append(fp.Notes, fmt.Sprintf("block of %.100q has no invariants: %v", views[b.Gate].Name, errs[i]))
 			continue
 		}
-		fp.Layers = append(fp.Layers, s.Layer(views[b.Gate].Name))
+		fp.Layers = append(fp.Layers, samples[i])
 		fp.BytesRead += 3 * b.Hidden * b.Width
 	}
 	return nil

@@ -9,8 +9,9 @@ import (
 	"weightwarden/formats/quant"
 )
 
-// rowBatch is how many floats are decoded at a time.
-const rowBatch = 1 << 14
+// rowBatch is how many floats are decoded at a time: 16 KiB, which stay in a core's first-level cache while they are
+// sketched.
+const rowBatch = 1 << 12
 
 // rowFeed cuts the bytes of a piece into rows, decodes and sketches them.
 type rowFeed struct {

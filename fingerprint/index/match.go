@@ -107,7 +107,7 @@ func (db *DB) MatchFile(ctx context.Context, fp *fingerprint.Fingerprint, m *for
 	if len(matches) > 0 || opt.Quick {
 		return matches, nil
 	}
-	if err := fingerprint.AddInvariants(ctx, m, fp); err != nil {
+	if err := fingerprint.AddInvariants(ctx, m, fp, opt.Jobs); err != nil {
 		return nil, err
 	}
 	return db.matchInvariants(ctx, fp)

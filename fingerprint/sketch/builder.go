@@ -89,8 +89,12 @@ func (b *Builder) start(count, length int64) {
 
 // Row takes row number i in; rows come in order, and every number once.
 func (b *Builder) Row(i int64, row []float32) {
-	for _, at := range b.columnAt {
-		b.columns = append(b.columns, row[at])
+	if n := len(b.columnAt); n > 0 {
+		b.columns = slices.Grow(b.columns, n)[:len(b.columns)+n]
+		out := b.columns[len(b.columns)-n:]
+		for k, at := range b.columnAt {
+			out[k] = row[at]
+		}
 	}
 	if !b.t.Transposed {
 		b.sketchRow(i, row)
@@ -255,11 +259,7 @@ func (b *Builder) sketchColumnsAsRows() {
 	if int64(len(columns)) != b.rows*int64(count) {
 		return
 	}
-	column := make([]float32, b.rows)
-	for i := range count {
-		gather(column, columns, i, count)
-		b.sketchRow(int64(i), column)
-	}
+	eachColumn(columns, count, func(i int, column []float32) { b.sketchRow(int64(i), column) })
 }
 
 // sketchColumns sketches the collected sample of columns as if they were rows of
@@ -271,27 +271,39 @@ func (b *Builder) sketchColumns() []Row {
 	}
 	signs := b.m.signsFor(int(n))
 	out := make([]Row, count)
-	c := make([]float32, n)
-	for i := range out {
-		gather(c, b.columns, i, count)
+	eachColumn(b.columns, count, func(i int, c []float32) {
 		out[i].Index = b.columnAt[i]
 		if i < formulaRows {
 			b.formula[1].Add(c)
 		}
 		mean, sigma, ok := moments(c)
 		if !ok {
-			continue
+			return
 		}
 		out[i].Norm = sigma * float32(math.Sqrt(float64(n)))
 		out[i].Bits = sketchOne(c, signs, mean, 3*sigma, buckets(n))
-	}
+	})
 	return out
 }
 
-// gather takes column i out of rows of count values.
-func gather(column, rows []float32, i, count int) {
-	for r := range column {
-		column[r] = rows[r*count+i]
+// columnsAtOnce is how many columns are taken out of rows in one pass: as many float32 as a cache line holds.
+const columnsAtOnce = 16
+
+// eachColumn shows the columns of rows of count values in order. A column is valid during the call.
+func eachColumn(rows []float32, count int, show func(i int, column []float32)) {
+	n := len(rows) / count
+	pitch := n + columnsAtOnce // columns a power of two apart would share the places of a cache
+	columns := make([]float32, pitch*min(count, columnsAtOnce))
+	for first := 0; first < count; first += columnsAtOnce {
+		width := min(columnsAtOnce, count-first)
+		for r := range n {
+			for k, v := range rows[r*count+first:][:width] {
+				columns[k*pitch+r] = v
+			}
+		}
+		for k := range width {
+			show(first+k, columns[k*pitch:][:n])
+		}
 	}
 }
 

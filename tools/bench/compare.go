@@ -99,7 +99,7 @@ func compare(o options, r *report) error {
 		if err := synthesise(path, d, network(d, o.size)); err != nil {
 			return err
 		}
-		for _, mode := range []string{"lean", "full"} {
+		for _, mode := range []string{"lean", "full", "register"} {
 			for _, threads := range []int{1, runtime.NumCPU()} {
 				row, err := pairs(o, job{File: path, DType: d, Size: o.size, Mode: mode, Jobs: threads}, "b3sum",
 					b3sum, "--num-threads", strconv.Itoa(threads), path)

@@ -21,7 +21,7 @@ type job struct {
 	File  string // "": synthetic bf16 of Size bytes that takes no room
 	DType formats.DType
 	Size  int64
-	Mode  string // "lean", "full" or "triage"
+	Mode  string // "lean", "full", "register" or "triage"
 	Jobs  int    // 0: all cores
 }
 
@@ -52,7 +52,7 @@ func runOne(text string) error {
 	}
 	start := time.Now()
 	fp, err := fingerprint.Compute(context.Background(), src, model(src, j.DType, shapes), fingerprint.Options{
-		Jobs: j.Jobs, Quick: j.Mode == "triage", Lean: j.Mode == "lean", Register: j.Mode == "full"})
+		Jobs: j.Jobs, Quick: j.Mode == "triage", Lean: j.Mode == "lean", Register: j.Mode == "register"})
 	if err != nil {
 		return err
 	}
