@@ -33,6 +33,16 @@ func kernel(d formats.DType) func(dst []float32, src []byte) int {
 		return simd.WidenF8E4M3
 	case formats.F8E5M2:
 		return simd.WidenF8E5M2
+	}
+	if simd.HasBlocks() {
+		return blockKernel(d)
+	}
+	return nil
+}
+
+// blockKernel is kernel for the block types of ggml.
+func blockKernel(d formats.DType) func(dst []float32, src []byte) int {
+	switch d {
 	case formats.Q8_0:
 		return simd.DecodeQ8_0
 	case formats.Q4_0:
@@ -41,6 +51,18 @@ func kernel(d formats.DType) func(dst []float32, src []byte) int {
 		return simd.DecodeQ4_K
 	case formats.Q6_K:
 		return simd.DecodeQ6_K
+	case formats.Q5_K:
+		return simd.DecodeQ5_K
+	case formats.Q3_K:
+		return simd.DecodeQ3_K
+	case formats.Q2_K:
+		return simd.DecodeQ2_K
+	case formats.IQ4_NL:
+		return simd.DecodeIQ4_NL
+	case formats.IQ4_XS:
+		return simd.DecodeIQ4_XS
+	case formats.MXFP4:
+		return simd.DecodeMXFP4
 	}
 	return nil
 }

@@ -23,6 +23,11 @@ func main() {
 	decodeQ4_0()
 	decodeQ4K()
 	decodeQ6K()
+	decodeQ5K()
+	decodeQ3K()
+	decodeQ2K()
+	decodeIQ4()
+	decodeMXFP4()
 	Generate()
 }
 

@@ -48,3 +48,33 @@ func decodeQ4KAVX2(dst *float32, src *byte, blocks int)
 //
 //go:noescape
 func decodeQ6KAVX2(dst *float32, src *byte, blocks int)
+
+// decodeQ5KAVX2 decodes ggml Q5_K blocks.
+//
+//go:noescape
+func decodeQ5KAVX2(dst *float32, src *byte, blocks int)
+
+// decodeQ3KAVX2 decodes ggml Q3_K blocks.
+//
+//go:noescape
+func decodeQ3KAVX2(dst *float32, src *byte, blocks int)
+
+// decodeQ2KAVX2 decodes ggml Q2_K blocks.
+//
+//go:noescape
+func decodeQ2KAVX2(dst *float32, src *byte, blocks int)
+
+// decodeIQ4NLAVX2 decodes ggml IQ4_NL blocks.
+//
+//go:noescape
+func decodeIQ4NLAVX2(dst *float32, src *byte, blocks int)
+
+// decodeIQ4XSAVX2 decodes ggml IQ4_XS blocks.
+//
+//go:noescape
+func decodeIQ4XSAVX2(dst *float32, src *byte, blocks int)
+
+// decodeMXFP4AVX2 decodes ggml MXFP4 blocks.
+//
+//go:noescape
+func decodeMXFP4AVX2(dst *float32, src *byte, blocks int)

@@ -895,3 +895,1374 @@ loop:
 done:
 	VZEROUPPER
 	RET
+
+DATA q5kNibble<>+0(SB)/4, $0x0f0f0f0f
+DATA q5kNibble<>+4(SB)/4, $0x0f0f0f0f
+DATA q5kNibble<>+8(SB)/4, $0x0f0f0f0f
+DATA q5kNibble<>+12(SB)/4, $0x0f0f0f0f
+DATA q5kNibble<>+16(SB)/4, $0x0f0f0f0f
+DATA q5kNibble<>+20(SB)/4, $0x0f0f0f0f
+DATA q5kNibble<>+24(SB)/4, $0x0f0f0f0f
+DATA q5kNibble<>+28(SB)/4, $0x0f0f0f0f
+GLOBL q5kNibble<>(SB), RODATA|NOPTR, $32
+
+DATA q5kFifth<>+0(SB)/4, $0x10101010
+DATA q5kFifth<>+4(SB)/4, $0x10101010
+DATA q5kFifth<>+8(SB)/4, $0x10101010
+DATA q5kFifth<>+12(SB)/4, $0x10101010
+DATA q5kFifth<>+16(SB)/4, $0x10101010
+DATA q5kFifth<>+20(SB)/4, $0x10101010
+DATA q5kFifth<>+24(SB)/4, $0x10101010
+DATA q5kFifth<>+28(SB)/4, $0x10101010
+GLOBL q5kFifth<>(SB), RODATA|NOPTR, $32
+
+// func decodeQ5KAVX2(dst *float32, src *byte, blocks int)
+// Requires: AVX, AVX2, F16C
+TEXT ·decodeQ5KAVX2(SB), NOSPLIT, $96-24
+	MOVQ dst+0(FP), AX
+	MOVQ src+8(FP), CX
+	MOVQ blocks+16(FP), DX
+
+loop:
+	TESTQ        DX, DX
+	JLE          done
+	MOVL         4(CX), BX
+	MOVL         8(CX), SI
+	MOVL         12(CX), DI
+	MOVL         DI, R9
+	ANDL         $0x0f0f0f0f, R9
+	MOVL         BX, R8
+	SHRL         $0x02, R8
+	ANDL         $0x30303030, R8
+	ORL          R8, R9
+	SHRL         $0x04, DI
+	ANDL         $0x0f0f0f0f, DI
+	MOVL         SI, R8
+	SHRL         $0x02, R8
+	ANDL         $0x30303030, R8
+	ORL          R8, DI
+	ANDL         $0x3f3f3f3f, BX
+	ANDL         $0x3f3f3f3f, SI
+	SHLQ         $0x20, R9
+	SHLQ         $0x20, DI
+	ORQ          BX, R9
+	ORQ          SI, DI
+	VMOVQ        R9, X0
+	VPMOVZXBD    X0, Y0
+	VCVTDQ2PS    Y0, Y0
+	VPBROADCASTW (CX), X1
+	VCVTPH2PS    X1, Y1
+	VMULPS       Y0, Y1, Y0
+	VMOVUPS      Y0, (SP)
+	VMOVQ        DI, X0
+	VPMOVZXBD    X0, Y0
+	VCVTDQ2PS    Y0, Y0
+	VPBROADCASTW 2(CX), X1
+	VCVTPH2PS    X1, Y1
+	VMULPS       Y0, Y1, Y0
+	VMOVUPS      Y0, 32(SP)
+	VMOVDQU      16(CX), Y0
+	VMOVDQU      48(CX), Y1
+	VPAND        q5kNibble<>+0(SB), Y1, Y1
+	VPSLLW       $0x04, Y0, Y2
+	VPAND        q5kFifth<>+0(SB), Y2, Y2
+	VPOR         Y2, Y1, Y1
+	VMOVDQU      Y1, 64(SP)
+	VBROADCASTSS (SP), Y1
+	VBROADCASTSS 32(SP), Y2
+	VPMOVZXBD    64(SP), Y3
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y3, Y1, Y3
+	VSUBPS       Y2, Y3, Y3
+	VMOVUPS      Y3, (AX)
+	VPMOVZXBD    72(SP), Y3
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y3, Y1, Y3
+	VSUBPS       Y2, Y3, Y3
+	VMOVUPS      Y3, 32(AX)
+	VPMOVZXBD    80(SP), Y3
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y3, Y1, Y3
+	VSUBPS       Y2, Y3, Y3
+	VMOVUPS      Y3, 64(AX)
+	VPMOVZXBD    88(SP), Y3
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y3, Y1, Y3
+	VSUBPS       Y2, Y3, Y3
+	VMOVUPS      Y3, 96(AX)
+	VMOVDQU      48(CX), Y1
+	VPSRLW       $0x04, Y1, Y1
+	VPAND        q5kNibble<>+0(SB), Y1, Y1
+	VPSLLW       $0x03, Y0, Y2
+	VPAND        q5kFifth<>+0(SB), Y2, Y2
+	VPOR         Y2, Y1, Y1
+	VMOVDQU      Y1, 64(SP)
+	VBROADCASTSS 4(SP), Y1
+	VBROADCASTSS 36(SP), Y2
+	VPMOVZXBD    64(SP), Y3
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y3, Y1, Y3
+	VSUBPS       Y2, Y3, Y3
+	VMOVUPS      Y3, 128(AX)
+	VPMOVZXBD    72(SP), Y3
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y3, Y1, Y3
+	VSUBPS       Y2, Y3, Y3
+	VMOVUPS      Y3, 160(AX)
+	VPMOVZXBD    80(SP), Y3
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y3, Y1, Y3
+	VSUBPS       Y2, Y3, Y3
+	VMOVUPS      Y3, 192(AX)
+	VPMOVZXBD    88(SP), Y3
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y3, Y1, Y3
+	VSUBPS       Y2, Y3, Y3
+	VMOVUPS      Y3, 224(AX)
+	VMOVDQU      80(CX), Y1
+	VPAND        q5kNibble<>+0(SB), Y1, Y1
+	VPSLLW       $0x02, Y0, Y2
+	VPAND        q5kFifth<>+0(SB), Y2, Y2
+	VPOR         Y2, Y1, Y1
+	VMOVDQU      Y1, 64(SP)
+	VBROADCASTSS 8(SP), Y1
+	VBROADCASTSS 40(SP), Y2
+	VPMOVZXBD    64(SP), Y3
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y3, Y1, Y3
+	VSUBPS       Y2, Y3, Y3
+	VMOVUPS      Y3, 256(AX)
+	VPMOVZXBD    72(SP), Y3
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y3, Y1, Y3
+	VSUBPS       Y2, Y3, Y3
+	VMOVUPS      Y3, 288(AX)
+	VPMOVZXBD    80(SP), Y3
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y3, Y1, Y3
+	VSUBPS       Y2, Y3, Y3
+	VMOVUPS      Y3, 320(AX)
+	VPMOVZXBD    88(SP), Y3
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y3, Y1, Y3
+	VSUBPS       Y2, Y3, Y3
+	VMOVUPS      Y3, 352(AX)
+	VMOVDQU      80(CX), Y1
+	VPSRLW       $0x04, Y1, Y1
+	VPAND        q5kNibble<>+0(SB), Y1, Y1
+	VPSLLW       $0x01, Y0, Y2
+	VPAND        q5kFifth<>+0(SB), Y2, Y2
+	VPOR         Y2, Y1, Y1
+	VMOVDQU      Y1, 64(SP)
+	VBROADCASTSS 12(SP), Y1
+	VBROADCASTSS 44(SP), Y2
+	VPMOVZXBD    64(SP), Y3
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y3, Y1, Y3
+	VSUBPS       Y2, Y3, Y3
+	VMOVUPS      Y3, 384(AX)
+	VPMOVZXBD    72(SP), Y3
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y3, Y1, Y3
+	VSUBPS       Y2, Y3, Y3
+	VMOVUPS      Y3, 416(AX)
+	VPMOVZXBD    80(SP), Y3
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y3, Y1, Y3
+	VSUBPS       Y2, Y3, Y3
+	VMOVUPS      Y3, 448(AX)
+	VPMOVZXBD    88(SP), Y3
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y3, Y1, Y3
+	VSUBPS       Y2, Y3, Y3
+	VMOVUPS      Y3, 480(AX)
+	VMOVDQU      112(CX), Y1
+	VPAND        q5kNibble<>+0(SB), Y1, Y1
+	VMOVDQU      Y0, Y2
+	VPAND        q5kFifth<>+0(SB), Y2, Y2
+	VPOR         Y2, Y1, Y1
+	VMOVDQU      Y1, 64(SP)
+	VBROADCASTSS 16(SP), Y1
+	VBROADCASTSS 48(SP), Y2
+	VPMOVZXBD    64(SP), Y3
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y3, Y1, Y3
+	VSUBPS       Y2, Y3, Y3
+	VMOVUPS      Y3, 512(AX)
+	VPMOVZXBD    72(SP), Y3
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y3, Y1, Y3
+	VSUBPS       Y2, Y3, Y3
+	VMOVUPS      Y3, 544(AX)
+	VPMOVZXBD    80(SP), Y3
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y3, Y1, Y3
+	VSUBPS       Y2, Y3, Y3
+	VMOVUPS      Y3, 576(AX)
+	VPMOVZXBD    88(SP), Y3
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y3, Y1, Y3
+	VSUBPS       Y2, Y3, Y3
+	VMOVUPS      Y3, 608(AX)
+	VMOVDQU      112(CX), Y1
+	VPSRLW       $0x04, Y1, Y1
+	VPAND        q5kNibble<>+0(SB), Y1, Y1
+	VPSRLW       $0x01, Y0, Y2
+	VPAND        q5kFifth<>+0(SB), Y2, Y2
+	VPOR         Y2, Y1, Y1
+	VMOVDQU      Y1, 64(SP)
+	VBROADCASTSS 20(SP), Y1
+	VBROADCASTSS 52(SP), Y2
+	VPMOVZXBD    64(SP), Y3
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y3, Y1, Y3
+	VSUBPS       Y2, Y3, Y3
+	VMOVUPS      Y3, 640(AX)
+	VPMOVZXBD    72(SP), Y3
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y3, Y1, Y3
+	VSUBPS       Y2, Y3, Y3
+	VMOVUPS      Y3, 672(AX)
+	VPMOVZXBD    80(SP), Y3
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y3, Y1, Y3
+	VSUBPS       Y2, Y3, Y3
+	VMOVUPS      Y3, 704(AX)
+	VPMOVZXBD    88(SP), Y3
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y3, Y1, Y3
+	VSUBPS       Y2, Y3, Y3
+	VMOVUPS      Y3, 736(AX)
+	VMOVDQU      144(CX), Y1
+	VPAND        q5kNibble<>+0(SB), Y1, Y1
+	VPSRLW       $0x02, Y0, Y2
+	VPAND        q5kFifth<>+0(SB), Y2, Y2
+	VPOR         Y2, Y1, Y1
+	VMOVDQU      Y1, 64(SP)
+	VBROADCASTSS 24(SP), Y1
+	VBROADCASTSS 56(SP), Y2
+	VPMOVZXBD    64(SP), Y3
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y3, Y1, Y3
+	VSUBPS       Y2, Y3, Y3
+	VMOVUPS      Y3, 768(AX)
+	VPMOVZXBD    72(SP), Y3
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y3, Y1, Y3
+	VSUBPS       Y2, Y3, Y3
+	VMOVUPS      Y3, 800(AX)
+	VPMOVZXBD    80(SP), Y3
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y3, Y1, Y3
+	VSUBPS       Y2, Y3, Y3
+	VMOVUPS      Y3, 832(AX)
+	VPMOVZXBD    88(SP), Y3
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y3, Y1, Y3
+	VSUBPS       Y2, Y3, Y3
+	VMOVUPS      Y3, 864(AX)
+	VMOVDQU      144(CX), Y1
+	VPSRLW       $0x04, Y1, Y1
+	VPAND        q5kNibble<>+0(SB), Y1, Y1
+	VPSRLW       $0x03, Y0, Y0
+	VPAND        q5kFifth<>+0(SB), Y0, Y0
+	VPOR         Y0, Y1, Y1
+	VMOVDQU      Y1, 64(SP)
+	VBROADCASTSS 28(SP), Y0
+	VBROADCASTSS 60(SP), Y1
+	VPMOVZXBD    64(SP), Y2
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y2, Y0, Y2
+	VSUBPS       Y1, Y2, Y2
+	VMOVUPS      Y2, 896(AX)
+	VPMOVZXBD    72(SP), Y2
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y2, Y0, Y2
+	VSUBPS       Y1, Y2, Y2
+	VMOVUPS      Y2, 928(AX)
+	VPMOVZXBD    80(SP), Y2
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y2, Y0, Y2
+	VSUBPS       Y1, Y2, Y2
+	VMOVUPS      Y2, 960(AX)
+	VPMOVZXBD    88(SP), Y2
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y2, Y0, Y2
+	VSUBPS       Y1, Y2, Y2
+	VMOVUPS      Y2, 992(AX)
+	ADDQ         $0x00000400, AX
+	ADDQ         $0x000000b0, CX
+	DECQ         DX
+	JMP          loop
+
+done:
+	VZEROUPPER
+	RET
+
+DATA q3kPair<>+0(SB)/4, $0x03030303
+DATA q3kPair<>+4(SB)/4, $0x03030303
+DATA q3kPair<>+8(SB)/4, $0x03030303
+DATA q3kPair<>+12(SB)/4, $0x03030303
+DATA q3kPair<>+16(SB)/4, $0x03030303
+DATA q3kPair<>+20(SB)/4, $0x03030303
+DATA q3kPair<>+24(SB)/4, $0x03030303
+DATA q3kPair<>+28(SB)/4, $0x03030303
+GLOBL q3kPair<>(SB), RODATA|NOPTR, $32
+
+DATA q3kThird<>+0(SB)/4, $0x04040404
+DATA q3kThird<>+4(SB)/4, $0x04040404
+DATA q3kThird<>+8(SB)/4, $0x04040404
+DATA q3kThird<>+12(SB)/4, $0x04040404
+DATA q3kThird<>+16(SB)/4, $0x04040404
+DATA q3kThird<>+20(SB)/4, $0x04040404
+DATA q3kThird<>+24(SB)/4, $0x04040404
+DATA q3kThird<>+28(SB)/4, $0x04040404
+GLOBL q3kThird<>(SB), RODATA|NOPTR, $32
+
+DATA q3kFour<>+0(SB)/4, $0x04040404
+DATA q3kFour<>+4(SB)/4, $0x04040404
+DATA q3kFour<>+8(SB)/4, $0x04040404
+DATA q3kFour<>+12(SB)/4, $0x04040404
+DATA q3kFour<>+16(SB)/4, $0x04040404
+DATA q3kFour<>+20(SB)/4, $0x04040404
+DATA q3kFour<>+24(SB)/4, $0x04040404
+DATA q3kFour<>+28(SB)/4, $0x04040404
+GLOBL q3kFour<>(SB), RODATA|NOPTR, $32
+
+DATA q3kBias<>+0(SB)/4, $0x00000020
+DATA q3kBias<>+4(SB)/4, $0x00000020
+DATA q3kBias<>+8(SB)/4, $0x00000020
+DATA q3kBias<>+12(SB)/4, $0x00000020
+DATA q3kBias<>+16(SB)/4, $0x00000020
+DATA q3kBias<>+20(SB)/4, $0x00000020
+DATA q3kBias<>+24(SB)/4, $0x00000020
+DATA q3kBias<>+28(SB)/4, $0x00000020
+GLOBL q3kBias<>(SB), RODATA|NOPTR, $32
+
+// func decodeQ3KAVX2(dst *float32, src *byte, blocks int)
+// Requires: AVX, AVX2, F16C
+TEXT ·decodeQ3KAVX2(SB), NOSPLIT, $96-24
+	MOVQ dst+0(FP), AX
+	MOVQ src+8(FP), CX
+	MOVQ blocks+16(FP), DX
+
+loop:
+	TESTQ        DX, DX
+	JLE          done
+	VPBROADCASTW 108(CX), X0
+	VCVTPH2PS    X0, Y0
+	MOVQ         96(CX), BX
+	MOVL         104(CX), R8
+	MOVQ         $0x0f0f0f0f0f0f0f0f, SI
+	MOVL         $0x03030303, DI
+	MOVQ         BX, R9
+	ANDQ         SI, R9
+	MOVL         R8, R10
+	ANDL         DI, R10
+	SHLQ         $0x04, R10
+	ORQ          R10, R9
+	MOVL         R8, R10
+	SHRL         $0x02, R10
+	ANDL         DI, R10
+	SHLQ         $0x24, R10
+	ORQ          R10, R9
+	SHRQ         $0x04, BX
+	ANDQ         SI, BX
+	MOVL         R8, SI
+	SHRL         $0x04, SI
+	ANDL         DI, SI
+	SHLQ         $0x04, SI
+	ORQ          SI, BX
+	MOVL         R8, SI
+	SHRL         $0x06, SI
+	ANDL         DI, SI
+	SHLQ         $0x24, SI
+	ORQ          SI, BX
+	VMOVQ        R9, X1
+	VPMOVZXBD    X1, Y1
+	VPSUBD       q3kBias<>+0(SB), Y1, Y1
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y1, Y0, Y1
+	VMOVUPS      Y1, (SP)
+	VMOVQ        BX, X1
+	VPMOVZXBD    X1, Y1
+	VPSUBD       q3kBias<>+0(SB), Y1, Y1
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y1, Y0, Y1
+	VMOVUPS      Y1, 32(SP)
+	VMOVDQU      (CX), Y0
+	VMOVDQU      32(CX), Y1
+	VPAND        q3kPair<>+0(SB), Y1, Y1
+	VPSLLW       $0x02, Y0, Y2
+	VPAND        q3kThird<>+0(SB), Y2, Y2
+	VPOR         Y2, Y1, Y1
+	VPSUBB       q3kFour<>+0(SB), Y1, Y1
+	VMOVDQU      Y1, 64(SP)
+	VPMOVSXBD    64(SP), Y1
+	VCVTDQ2PS    Y1, Y1
+	VBROADCASTSS (SP), Y2
+	VMULPS       Y1, Y2, Y1
+	VMOVUPS      Y1, (AX)
+	VPMOVSXBD    72(SP), Y1
+	VCVTDQ2PS    Y1, Y1
+	VBROADCASTSS (SP), Y2
+	VMULPS       Y1, Y2, Y1
+	VMOVUPS      Y1, 32(AX)
+	VPMOVSXBD    80(SP), Y1
+	VCVTDQ2PS    Y1, Y1
+	VBROADCASTSS 4(SP), Y2
+	VMULPS       Y1, Y2, Y1
+	VMOVUPS      Y1, 64(AX)
+	VPMOVSXBD    88(SP), Y1
+	VCVTDQ2PS    Y1, Y1
+	VBROADCASTSS 4(SP), Y2
+	VMULPS       Y1, Y2, Y1
+	VMOVUPS      Y1, 96(AX)
+	VMOVDQU      32(CX), Y1
+	VPSRLW       $0x02, Y1, Y1
+	VPAND        q3kPair<>+0(SB), Y1, Y1
+	VPSLLW       $0x01, Y0, Y2
+	VPAND        q3kThird<>+0(SB), Y2, Y2
+	VPOR         Y2, Y1, Y1
+	VPSUBB       q3kFour<>+0(SB), Y1, Y1
+	VMOVDQU      Y1, 64(SP)
+	VPMOVSXBD    64(SP), Y1
+	VCVTDQ2PS    Y1, Y1
+	VBROADCASTSS 8(SP), Y2
+	VMULPS       Y1, Y2, Y1
+	VMOVUPS      Y1, 128(AX)
+	VPMOVSXBD    72(SP), Y1
+	VCVTDQ2PS    Y1, Y1
+	VBROADCASTSS 8(SP), Y2
+	VMULPS       Y1, Y2, Y1
+	VMOVUPS      Y1, 160(AX)
+	VPMOVSXBD    80(SP), Y1
+	VCVTDQ2PS    Y1, Y1
+	VBROADCASTSS 12(SP), Y2
+	VMULPS       Y1, Y2, Y1
+	VMOVUPS      Y1, 192(AX)
+	VPMOVSXBD    88(SP), Y1
+	VCVTDQ2PS    Y1, Y1
+	VBROADCASTSS 12(SP), Y2
+	VMULPS       Y1, Y2, Y1
+	VMOVUPS      Y1, 224(AX)
+	VMOVDQU      32(CX), Y1
+	VPSRLW       $0x04, Y1, Y1
+	VPAND        q3kPair<>+0(SB), Y1, Y1
+	VMOVDQU      Y0, Y2
+	VPAND        q3kThird<>+0(SB), Y2, Y2
+	VPOR         Y2, Y1, Y1
+	VPSUBB       q3kFour<>+0(SB), Y1, Y1
+	VMOVDQU      Y1, 64(SP)
+	VPMOVSXBD    64(SP), Y1
+	VCVTDQ2PS    Y1, Y1
+	VBROADCASTSS 16(SP), Y2
+	VMULPS       Y1, Y2, Y1
+	VMOVUPS      Y1, 256(AX)
+	VPMOVSXBD    72(SP), Y1
+	VCVTDQ2PS    Y1, Y1
+	VBROADCASTSS 16(SP), Y2
+	VMULPS       Y1, Y2, Y1
+	VMOVUPS      Y1, 288(AX)
+	VPMOVSXBD    80(SP), Y1
+	VCVTDQ2PS    Y1, Y1
+	VBROADCASTSS 20(SP), Y2
+	VMULPS       Y1, Y2, Y1
+	VMOVUPS      Y1, 320(AX)
+	VPMOVSXBD    88(SP), Y1
+	VCVTDQ2PS    Y1, Y1
+	VBROADCASTSS 20(SP), Y2
+	VMULPS       Y1, Y2, Y1
+	VMOVUPS      Y1, 352(AX)
+	VMOVDQU      32(CX), Y1
+	VPSRLW       $0x06, Y1, Y1
+	VPAND        q3kPair<>+0(SB), Y1, Y1
+	VPSRLW       $0x01, Y0, Y2
+	VPAND        q3kThird<>+0(SB), Y2, Y2
+	VPOR         Y2, Y1, Y1
+	VPSUBB       q3kFour<>+0(SB), Y1, Y1
+	VMOVDQU      Y1, 64(SP)
+	VPMOVSXBD    64(SP), Y1
+	VCVTDQ2PS    Y1, Y1
+	VBROADCASTSS 24(SP), Y2
+	VMULPS       Y1, Y2, Y1
+	VMOVUPS      Y1, 384(AX)
+	VPMOVSXBD    72(SP), Y1
+	VCVTDQ2PS    Y1, Y1
+	VBROADCASTSS 24(SP), Y2
+	VMULPS       Y1, Y2, Y1
+	VMOVUPS      Y1, 416(AX)
+	VPMOVSXBD    80(SP), Y1
+	VCVTDQ2PS    Y1, Y1
+	VBROADCASTSS 28(SP), Y2
+	VMULPS       Y1, Y2, Y1
+	VMOVUPS      Y1, 448(AX)
+	VPMOVSXBD    88(SP), Y1
+	VCVTDQ2PS    Y1, Y1
+	VBROADCASTSS 28(SP), Y2
+	VMULPS       Y1, Y2, Y1
+	VMOVUPS      Y1, 480(AX)
+	VMOVDQU      64(CX), Y1
+	VPAND        q3kPair<>+0(SB), Y1, Y1
+	VPSRLW       $0x02, Y0, Y2
+	VPAND        q3kThird<>+0(SB), Y2, Y2
+	VPOR         Y2, Y1, Y1
+	VPSUBB       q3kFour<>+0(SB), Y1, Y1
+	VMOVDQU      Y1, 64(SP)
+	VPMOVSXBD    64(SP), Y1
+	VCVTDQ2PS    Y1, Y1
+	VBROADCASTSS 32(SP), Y2
+	VMULPS       Y1, Y2, Y1
+	VMOVUPS      Y1, 512(AX)
+	VPMOVSXBD    72(SP), Y1
+	VCVTDQ2PS    Y1, Y1
+	VBROADCASTSS 32(SP), Y2
+	VMULPS       Y1, Y2, Y1
+	VMOVUPS      Y1, 544(AX)
+	VPMOVSXBD    80(SP), Y1
+	VCVTDQ2PS    Y1, Y1
+	VBROADCASTSS 36(SP), Y2
+	VMULPS       Y1, Y2, Y1
+	VMOVUPS      Y1, 576(AX)
+	VPMOVSXBD    88(SP), Y1
+	VCVTDQ2PS    Y1, Y1
+	VBROADCASTSS 36(SP), Y2
+	VMULPS       Y1, Y2, Y1
+	VMOVUPS      Y1, 608(AX)
+	VMOVDQU      64(CX), Y1
+	VPSRLW       $0x02, Y1, Y1
+	VPAND        q3kPair<>+0(SB), Y1, Y1
+	VPSRLW       $0x03, Y0, Y2
+	VPAND        q3kThird<>+0(SB), Y2, Y2
+	VPOR         Y2, Y1, Y1
+	VPSUBB       q3kFour<>+0(SB), Y1, Y1
+	VMOVDQU      Y1, 64(SP)
+	VPMOVSXBD    64(SP), Y1
+	VCVTDQ2PS    Y1, Y1
+	VBROADCASTSS 40(SP), Y2
+	VMULPS       Y1, Y2, Y1
+	VMOVUPS      Y1, 640(AX)
+	VPMOVSXBD    72(SP), Y1
+	VCVTDQ2PS    Y1, Y1
+	VBROADCASTSS 40(SP), Y2
+	VMULPS       Y1, Y2, Y1
+	VMOVUPS      Y1, 672(AX)
+	VPMOVSXBD    80(SP), Y1
+	VCVTDQ2PS    Y1, Y1
+	VBROADCASTSS 44(SP), Y2
+	VMULPS       Y1, Y2, Y1
+	VMOVUPS      Y1, 704(AX)
+	VPMOVSXBD    88(SP), Y1
+	VCVTDQ2PS    Y1, Y1
+	VBROADCASTSS 44(SP), Y2
+	VMULPS       Y1, Y2, Y1
+	VMOVUPS      Y1, 736(AX)
+	VMOVDQU      64(CX), Y1
+	VPSRLW       $0x04, Y1, Y1
+	VPAND        q3kPair<>+0(SB), Y1, Y1
+	VPSRLW       $0x04, Y0, Y2
+	VPAND        q3kThird<>+0(SB), Y2, Y2
+	VPOR         Y2, Y1, Y1
+	VPSUBB       q3kFour<>+0(SB), Y1, Y1
+	VMOVDQU      Y1, 64(SP)
+	VPMOVSXBD    64(SP), Y1
+	VCVTDQ2PS    Y1, Y1
+	VBROADCASTSS 48(SP), Y2
+	VMULPS       Y1, Y2, Y1
+	VMOVUPS      Y1, 768(AX)
+	VPMOVSXBD    72(SP), Y1
+	VCVTDQ2PS    Y1, Y1
+	VBROADCASTSS 48(SP), Y2
+	VMULPS       Y1, Y2, Y1
+	VMOVUPS      Y1, 800(AX)
+	VPMOVSXBD    80(SP), Y1
+	VCVTDQ2PS    Y1, Y1
+	VBROADCASTSS 52(SP), Y2
+	VMULPS       Y1, Y2, Y1
+	VMOVUPS      Y1, 832(AX)
+	VPMOVSXBD    88(SP), Y1
+	VCVTDQ2PS    Y1, Y1
+	VBROADCASTSS 52(SP), Y2
+	VMULPS       Y1, Y2, Y1
+	VMOVUPS      Y1, 864(AX)
+	VMOVDQU      64(CX), Y1
+	VPSRLW       $0x06, Y1, Y1
+	VPAND        q3kPair<>+0(SB), Y1, Y1
+	VPSRLW       $0x05, Y0, Y0
+	VPAND        q3kThird<>+0(SB), Y0, Y0
+	VPOR         Y0, Y1, Y1
+	VPSUBB       q3kFour<>+0(SB), Y1, Y1
+	VMOVDQU      Y1, 64(SP)
+	VPMOVSXBD    64(SP), Y0
+	VCVTDQ2PS    Y0, Y0
+	VBROADCASTSS 56(SP), Y1
+	VMULPS       Y0, Y1, Y0
+	VMOVUPS      Y0, 896(AX)
+	VPMOVSXBD    72(SP), Y0
+	VCVTDQ2PS    Y0, Y0
+	VBROADCASTSS 56(SP), Y1
+	VMULPS       Y0, Y1, Y0
+	VMOVUPS      Y0, 928(AX)
+	VPMOVSXBD    80(SP), Y0
+	VCVTDQ2PS    Y0, Y0
+	VBROADCASTSS 60(SP), Y1
+	VMULPS       Y0, Y1, Y0
+	VMOVUPS      Y0, 960(AX)
+	VPMOVSXBD    88(SP), Y0
+	VCVTDQ2PS    Y0, Y0
+	VBROADCASTSS 60(SP), Y1
+	VMULPS       Y0, Y1, Y0
+	VMOVUPS      Y0, 992(AX)
+	ADDQ         $0x00000400, AX
+	ADDQ         $0x0000006e, CX
+	DECQ         DX
+	JMP          loop
+
+done:
+	VZEROUPPER
+	RET
+
+DATA q2kPair<>+0(SB)/4, $0x03030303
+DATA q2kPair<>+4(SB)/4, $0x03030303
+DATA q2kPair<>+8(SB)/4, $0x03030303
+DATA q2kPair<>+12(SB)/4, $0x03030303
+DATA q2kPair<>+16(SB)/4, $0x03030303
+DATA q2kPair<>+20(SB)/4, $0x03030303
+DATA q2kPair<>+24(SB)/4, $0x03030303
+DATA q2kPair<>+28(SB)/4, $0x03030303
+GLOBL q2kPair<>(SB), RODATA|NOPTR, $32
+
+DATA q2kNibble<>+0(SB)/4, $0x0f0f0f0f
+DATA q2kNibble<>+4(SB)/4, $0x0f0f0f0f
+DATA q2kNibble<>+8(SB)/4, $0x0f0f0f0f
+DATA q2kNibble<>+12(SB)/4, $0x0f0f0f0f
+DATA q2kNibble<>+16(SB)/4, $0x0f0f0f0f
+DATA q2kNibble<>+20(SB)/4, $0x0f0f0f0f
+DATA q2kNibble<>+24(SB)/4, $0x0f0f0f0f
+DATA q2kNibble<>+28(SB)/4, $0x0f0f0f0f
+GLOBL q2kNibble<>(SB), RODATA|NOPTR, $32
+
+// func decodeQ2KAVX2(dst *float32, src *byte, blocks int)
+// Requires: AVX, AVX2, F16C
+TEXT ·decodeQ2KAVX2(SB), NOSPLIT, $160-24
+	MOVQ dst+0(FP), AX
+	MOVQ src+8(FP), CX
+	MOVQ blocks+16(FP), DX
+
+loop:
+	TESTQ        DX, DX
+	JLE          done
+	VMOVDQU      (CX), X0
+	VPSRLW       $0x04, X0, X1
+	VPAND        q2kNibble<>+0(SB), X0, X0
+	VPAND        q2kNibble<>+0(SB), X1, X1
+	VPBROADCASTW 80(CX), X2
+	VCVTPH2PS    X2, Y2
+	VPMOVZXBD    X0, Y3
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y3, Y2, Y3
+	VMOVUPS      Y3, (SP)
+	VPSRLDQ      $0x08, X0, X0
+	VPMOVZXBD    X0, Y0
+	VCVTDQ2PS    Y0, Y0
+	VMULPS       Y0, Y2, Y0
+	VMOVUPS      Y0, 32(SP)
+	VPBROADCASTW 82(CX), X0
+	VCVTPH2PS    X0, Y0
+	VPMOVZXBD    X1, Y2
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y2, Y0, Y2
+	VMOVUPS      Y2, 64(SP)
+	VPSRLDQ      $0x08, X1, X1
+	VPMOVZXBD    X1, Y1
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y1, Y0, Y1
+	VMOVUPS      Y1, 96(SP)
+	VMOVDQU      16(CX), Y0
+	VPAND        q2kPair<>+0(SB), Y0, Y0
+	VMOVDQU      Y0, 128(SP)
+	VBROADCASTSS (SP), Y0
+	VBROADCASTSS 64(SP), Y1
+	VPMOVZXBD    128(SP), Y2
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y2, Y0, Y2
+	VSUBPS       Y1, Y2, Y2
+	VMOVUPS      Y2, (AX)
+	VPMOVZXBD    136(SP), Y2
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y2, Y0, Y2
+	VSUBPS       Y1, Y2, Y2
+	VMOVUPS      Y2, 32(AX)
+	VBROADCASTSS 4(SP), Y0
+	VBROADCASTSS 68(SP), Y1
+	VPMOVZXBD    144(SP), Y2
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y2, Y0, Y2
+	VSUBPS       Y1, Y2, Y2
+	VMOVUPS      Y2, 64(AX)
+	VPMOVZXBD    152(SP), Y2
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y2, Y0, Y2
+	VSUBPS       Y1, Y2, Y2
+	VMOVUPS      Y2, 96(AX)
+	VMOVDQU      16(CX), Y0
+	VPSRLW       $0x02, Y0, Y0
+	VPAND        q2kPair<>+0(SB), Y0, Y0
+	VMOVDQU      Y0, 128(SP)
+	VBROADCASTSS 8(SP), Y0
+	VBROADCASTSS 72(SP), Y1
+	VPMOVZXBD    128(SP), Y2
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y2, Y0, Y2
+	VSUBPS       Y1, Y2, Y2
+	VMOVUPS      Y2, 128(AX)
+	VPMOVZXBD    136(SP), Y2
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y2, Y0, Y2
+	VSUBPS       Y1, Y2, Y2
+	VMOVUPS      Y2, 160(AX)
+	VBROADCASTSS 12(SP), Y0
+	VBROADCASTSS 76(SP), Y1
+	VPMOVZXBD    144(SP), Y2
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y2, Y0, Y2
+	VSUBPS       Y1, Y2, Y2
+	VMOVUPS      Y2, 192(AX)
+	VPMOVZXBD    152(SP), Y2
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y2, Y0, Y2
+	VSUBPS       Y1, Y2, Y2
+	VMOVUPS      Y2, 224(AX)
+	VMOVDQU      16(CX), Y0
+	VPSRLW       $0x04, Y0, Y0
+	VPAND        q2kPair<>+0(SB), Y0, Y0
+	VMOVDQU      Y0, 128(SP)
+	VBROADCASTSS 16(SP), Y0
+	VBROADCASTSS 80(SP), Y1
+	VPMOVZXBD    128(SP), Y2
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y2, Y0, Y2
+	VSUBPS       Y1, Y2, Y2
+	VMOVUPS      Y2, 256(AX)
+	VPMOVZXBD    136(SP), Y2
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y2, Y0, Y2
+	VSUBPS       Y1, Y2, Y2
+	VMOVUPS      Y2, 288(AX)
+	VBROADCASTSS 20(SP), Y0
+	VBROADCASTSS 84(SP), Y1
+	VPMOVZXBD    144(SP), Y2
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y2, Y0, Y2
+	VSUBPS       Y1, Y2, Y2
+	VMOVUPS      Y2, 320(AX)
+	VPMOVZXBD    152(SP), Y2
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y2, Y0, Y2
+	VSUBPS       Y1, Y2, Y2
+	VMOVUPS      Y2, 352(AX)
+	VMOVDQU      16(CX), Y0
+	VPSRLW       $0x06, Y0, Y0
+	VPAND        q2kPair<>+0(SB), Y0, Y0
+	VMOVDQU      Y0, 128(SP)
+	VBROADCASTSS 24(SP), Y0
+	VBROADCASTSS 88(SP), Y1
+	VPMOVZXBD    128(SP), Y2
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y2, Y0, Y2
+	VSUBPS       Y1, Y2, Y2
+	VMOVUPS      Y2, 384(AX)
+	VPMOVZXBD    136(SP), Y2
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y2, Y0, Y2
+	VSUBPS       Y1, Y2, Y2
+	VMOVUPS      Y2, 416(AX)
+	VBROADCASTSS 28(SP), Y0
+	VBROADCASTSS 92(SP), Y1
+	VPMOVZXBD    144(SP), Y2
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y2, Y0, Y2
+	VSUBPS       Y1, Y2, Y2
+	VMOVUPS      Y2, 448(AX)
+	VPMOVZXBD    152(SP), Y2
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y2, Y0, Y2
+	VSUBPS       Y1, Y2, Y2
+	VMOVUPS      Y2, 480(AX)
+	VMOVDQU      48(CX), Y0
+	VPAND        q2kPair<>+0(SB), Y0, Y0
+	VMOVDQU      Y0, 128(SP)
+	VBROADCASTSS 32(SP), Y0
+	VBROADCASTSS 96(SP), Y1
+	VPMOVZXBD    128(SP), Y2
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y2, Y0, Y2
+	VSUBPS       Y1, Y2, Y2
+	VMOVUPS      Y2, 512(AX)
+	VPMOVZXBD    136(SP), Y2
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y2, Y0, Y2
+	VSUBPS       Y1, Y2, Y2
+	VMOVUPS      Y2, 544(AX)
+	VBROADCASTSS 36(SP), Y0
+	VBROADCASTSS 100(SP), Y1
+	VPMOVZXBD    144(SP), Y2
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y2, Y0, Y2
+	VSUBPS       Y1, Y2, Y2
+	VMOVUPS      Y2, 576(AX)
+	VPMOVZXBD    152(SP), Y2
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y2, Y0, Y2
+	VSUBPS       Y1, Y2, Y2
+	VMOVUPS      Y2, 608(AX)
+	VMOVDQU      48(CX), Y0
+	VPSRLW       $0x02, Y0, Y0
+	VPAND        q2kPair<>+0(SB), Y0, Y0
+	VMOVDQU      Y0, 128(SP)
+	VBROADCASTSS 40(SP), Y0
+	VBROADCASTSS 104(SP), Y1
+	VPMOVZXBD    128(SP), Y2
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y2, Y0, Y2
+	VSUBPS       Y1, Y2, Y2
+	VMOVUPS      Y2, 640(AX)
+	VPMOVZXBD    136(SP), Y2
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y2, Y0, Y2
+	VSUBPS       Y1, Y2, Y2
+	VMOVUPS      Y2, 672(AX)
+	VBROADCASTSS 44(SP), Y0
+	VBROADCASTSS 108(SP), Y1
+	VPMOVZXBD    144(SP), Y2
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y2, Y0, Y2
+	VSUBPS       Y1, Y2, Y2
+	VMOVUPS      Y2, 704(AX)
+	VPMOVZXBD    152(SP), Y2
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y2, Y0, Y2
+	VSUBPS       Y1, Y2, Y2
+	VMOVUPS      Y2, 736(AX)
+	VMOVDQU      48(CX), Y0
+	VPSRLW       $0x04, Y0, Y0
+	VPAND        q2kPair<>+0(SB), Y0, Y0
+	VMOVDQU      Y0, 128(SP)
+	VBROADCASTSS 48(SP), Y0
+	VBROADCASTSS 112(SP), Y1
+	VPMOVZXBD    128(SP), Y2
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y2, Y0, Y2
+	VSUBPS       Y1, Y2, Y2
+	VMOVUPS      Y2, 768(AX)
+	VPMOVZXBD    136(SP), Y2
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y2, Y0, Y2
+	VSUBPS       Y1, Y2, Y2
+	VMOVUPS      Y2, 800(AX)
+	VBROADCASTSS 52(SP), Y0
+	VBROADCASTSS 116(SP), Y1
+	VPMOVZXBD    144(SP), Y2
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y2, Y0, Y2
+	VSUBPS       Y1, Y2, Y2
+	VMOVUPS      Y2, 832(AX)
+	VPMOVZXBD    152(SP), Y2
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y2, Y0, Y2
+	VSUBPS       Y1, Y2, Y2
+	VMOVUPS      Y2, 864(AX)
+	VMOVDQU      48(CX), Y0
+	VPSRLW       $0x06, Y0, Y0
+	VPAND        q2kPair<>+0(SB), Y0, Y0
+	VMOVDQU      Y0, 128(SP)
+	VBROADCASTSS 56(SP), Y0
+	VBROADCASTSS 120(SP), Y1
+	VPMOVZXBD    128(SP), Y2
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y2, Y0, Y2
+	VSUBPS       Y1, Y2, Y2
+	VMOVUPS      Y2, 896(AX)
+	VPMOVZXBD    136(SP), Y2
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y2, Y0, Y2
+	VSUBPS       Y1, Y2, Y2
+	VMOVUPS      Y2, 928(AX)
+	VBROADCASTSS 60(SP), Y0
+	VBROADCASTSS 124(SP), Y1
+	VPMOVZXBD    144(SP), Y2
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y2, Y0, Y2
+	VSUBPS       Y1, Y2, Y2
+	VMOVUPS      Y2, 960(AX)
+	VPMOVZXBD    152(SP), Y2
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y2, Y0, Y2
+	VSUBPS       Y1, Y2, Y2
+	VMOVUPS      Y2, 992(AX)
+	ADDQ         $0x00000400, AX
+	ADDQ         $0x00000054, CX
+	DECQ         DX
+	JMP          loop
+
+done:
+	VZEROUPPER
+	RET
+
+DATA iq4Levels<>+0(SB)/1, $0x81
+DATA iq4Levels<>+1(SB)/1, $0x98
+DATA iq4Levels<>+2(SB)/1, $0xad
+DATA iq4Levels<>+3(SB)/1, $0xbf
+DATA iq4Levels<>+4(SB)/1, $0xcf
+DATA iq4Levels<>+5(SB)/1, $0xdd
+DATA iq4Levels<>+6(SB)/1, $0xea
+DATA iq4Levels<>+7(SB)/1, $0xf6
+DATA iq4Levels<>+8(SB)/1, $0x01
+DATA iq4Levels<>+9(SB)/1, $0x0d
+DATA iq4Levels<>+10(SB)/1, $0x19
+DATA iq4Levels<>+11(SB)/1, $0x26
+DATA iq4Levels<>+12(SB)/1, $0x35
+DATA iq4Levels<>+13(SB)/1, $0x45
+DATA iq4Levels<>+14(SB)/1, $0x59
+DATA iq4Levels<>+15(SB)/1, $0x71
+GLOBL iq4Levels<>(SB), RODATA|NOPTR, $16
+
+DATA iq4Nibble<>+0(SB)/4, $0x0f0f0f0f
+DATA iq4Nibble<>+4(SB)/4, $0x0f0f0f0f
+DATA iq4Nibble<>+8(SB)/4, $0x0f0f0f0f
+DATA iq4Nibble<>+12(SB)/4, $0x0f0f0f0f
+DATA iq4Nibble<>+16(SB)/4, $0x0f0f0f0f
+DATA iq4Nibble<>+20(SB)/4, $0x0f0f0f0f
+DATA iq4Nibble<>+24(SB)/4, $0x0f0f0f0f
+DATA iq4Nibble<>+28(SB)/4, $0x0f0f0f0f
+GLOBL iq4Nibble<>(SB), RODATA|NOPTR, $32
+
+// func decodeIQ4NLAVX2(dst *float32, src *byte, blocks int)
+// Requires: AVX, AVX2, F16C
+TEXT ·decodeIQ4NLAVX2(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), AX
+	MOVQ src+8(FP), CX
+	MOVQ blocks+16(FP), DX
+
+loop:
+	TESTQ        DX, DX
+	JLE          done
+	VPBROADCASTW (CX), X0
+	VCVTPH2PS    X0, Y0
+	VMOVDQU      2(CX), X1
+	VPSRLW       $0x04, X1, X2
+	VPAND        iq4Nibble<>+0(SB), X1, X1
+	VMOVDQU      iq4Levels<>+0(SB), X3
+	VPSHUFB      X1, X3, X1
+	VPMOVSXBD    X1, Y3
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y3, Y0, Y3
+	VMOVUPS      Y3, (AX)
+	VPSRLDQ      $0x08, X1, X1
+	VPMOVSXBD    X1, Y1
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y1, Y0, Y1
+	VMOVUPS      Y1, 32(AX)
+	VPAND        iq4Nibble<>+0(SB), X2, X2
+	VMOVDQU      iq4Levels<>+0(SB), X3
+	VPSHUFB      X2, X3, X2
+	VPMOVSXBD    X2, Y1
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y1, Y0, Y1
+	VMOVUPS      Y1, 64(AX)
+	VPSRLDQ      $0x08, X2, X2
+	VPMOVSXBD    X2, Y1
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y1, Y0, Y1
+	VMOVUPS      Y1, 96(AX)
+	ADDQ         $0x00000080, AX
+	ADDQ         $0x00000012, CX
+	DECQ         DX
+	JMP          loop
+
+done:
+	VZEROUPPER
+	RET
+
+DATA iq4ByFour<>+0(SB)/4, $0x00000000
+DATA iq4ByFour<>+4(SB)/4, $0x00000004
+DATA iq4ByFour<>+8(SB)/4, $0x00000008
+DATA iq4ByFour<>+12(SB)/4, $0x0000000c
+DATA iq4ByFour<>+16(SB)/4, $0x00000010
+DATA iq4ByFour<>+20(SB)/4, $0x00000014
+DATA iq4ByFour<>+24(SB)/4, $0x00000018
+DATA iq4ByFour<>+28(SB)/4, $0x0000001c
+GLOBL iq4ByFour<>(SB), RODATA|NOPTR, $32
+
+DATA iq4ByTwo<>+0(SB)/4, $0x00000000
+DATA iq4ByTwo<>+4(SB)/4, $0x00000002
+DATA iq4ByTwo<>+8(SB)/4, $0x00000004
+DATA iq4ByTwo<>+12(SB)/4, $0x00000006
+DATA iq4ByTwo<>+16(SB)/4, $0x00000008
+DATA iq4ByTwo<>+20(SB)/4, $0x0000000a
+DATA iq4ByTwo<>+24(SB)/4, $0x0000000c
+DATA iq4ByTwo<>+28(SB)/4, $0x0000000e
+GLOBL iq4ByTwo<>(SB), RODATA|NOPTR, $32
+
+DATA iq4Fifteen<>+0(SB)/4, $0x0000000f
+DATA iq4Fifteen<>+4(SB)/4, $0x0000000f
+DATA iq4Fifteen<>+8(SB)/4, $0x0000000f
+DATA iq4Fifteen<>+12(SB)/4, $0x0000000f
+DATA iq4Fifteen<>+16(SB)/4, $0x0000000f
+DATA iq4Fifteen<>+20(SB)/4, $0x0000000f
+DATA iq4Fifteen<>+24(SB)/4, $0x0000000f
+DATA iq4Fifteen<>+28(SB)/4, $0x0000000f
+GLOBL iq4Fifteen<>(SB), RODATA|NOPTR, $32
+
+DATA iq4Three<>+0(SB)/4, $0x00000003
+DATA iq4Three<>+4(SB)/4, $0x00000003
+DATA iq4Three<>+8(SB)/4, $0x00000003
+DATA iq4Three<>+12(SB)/4, $0x00000003
+DATA iq4Three<>+16(SB)/4, $0x00000003
+DATA iq4Three<>+20(SB)/4, $0x00000003
+DATA iq4Three<>+24(SB)/4, $0x00000003
+DATA iq4Three<>+28(SB)/4, $0x00000003
+GLOBL iq4Three<>(SB), RODATA|NOPTR, $32
+
+DATA iq4Bias<>+0(SB)/4, $0x00000020
+DATA iq4Bias<>+4(SB)/4, $0x00000020
+DATA iq4Bias<>+8(SB)/4, $0x00000020
+DATA iq4Bias<>+12(SB)/4, $0x00000020
+DATA iq4Bias<>+16(SB)/4, $0x00000020
+DATA iq4Bias<>+20(SB)/4, $0x00000020
+DATA iq4Bias<>+24(SB)/4, $0x00000020
+DATA iq4Bias<>+28(SB)/4, $0x00000020
+GLOBL iq4Bias<>(SB), RODATA|NOPTR, $32
+
+// func decodeIQ4XSAVX2(dst *float32, src *byte, blocks int)
+// Requires: AVX, AVX2, F16C
+TEXT ·decodeIQ4XSAVX2(SB), NOSPLIT, $32-24
+	MOVQ dst+0(FP), AX
+	MOVQ src+8(FP), CX
+	MOVQ blocks+16(FP), DX
+
+loop:
+	TESTQ        DX, DX
+	JLE          done
+	VPBROADCASTD 4(CX), Y0
+	VPSRLVD      iq4ByFour<>+0(SB), Y0, Y0
+	VPAND        iq4Fifteen<>+0(SB), Y0, Y0
+	VPBROADCASTD 2(CX), Y1
+	VPSRLVD      iq4ByTwo<>+0(SB), Y1, Y1
+	VPAND        iq4Three<>+0(SB), Y1, Y1
+	VPSLLD       $0x04, Y1, Y1
+	VPOR         Y1, Y0, Y0
+	VPSUBD       iq4Bias<>+0(SB), Y0, Y0
+	VCVTDQ2PS    Y0, Y0
+	VPBROADCASTW (CX), X1
+	VCVTPH2PS    X1, Y1
+	VMULPS       Y0, Y1, Y0
+	VMOVUPS      Y0, (SP)
+	VBROADCASTSS (SP), Y0
+	VMOVDQU      8(CX), X1
+	VPSRLW       $0x04, X1, X2
+	VPAND        iq4Nibble<>+0(SB), X1, X1
+	VMOVDQU      iq4Levels<>+0(SB), X3
+	VPSHUFB      X1, X3, X1
+	VPMOVSXBD    X1, Y3
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y3, Y0, Y3
+	VMOVUPS      Y3, (AX)
+	VPSRLDQ      $0x08, X1, X1
+	VPMOVSXBD    X1, Y1
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y1, Y0, Y1
+	VMOVUPS      Y1, 32(AX)
+	VPAND        iq4Nibble<>+0(SB), X2, X2
+	VMOVDQU      iq4Levels<>+0(SB), X3
+	VPSHUFB      X2, X3, X2
+	VPMOVSXBD    X2, Y1
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y1, Y0, Y1
+	VMOVUPS      Y1, 64(AX)
+	VPSRLDQ      $0x08, X2, X2
+	VPMOVSXBD    X2, Y1
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y1, Y0, Y1
+	VMOVUPS      Y1, 96(AX)
+	VBROADCASTSS 4(SP), Y0
+	VMOVDQU      24(CX), X1
+	VPSRLW       $0x04, X1, X2
+	VPAND        iq4Nibble<>+0(SB), X1, X1
+	VMOVDQU      iq4Levels<>+0(SB), X3
+	VPSHUFB      X1, X3, X1
+	VPMOVSXBD    X1, Y3
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y3, Y0, Y3
+	VMOVUPS      Y3, 128(AX)
+	VPSRLDQ      $0x08, X1, X1
+	VPMOVSXBD    X1, Y1
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y1, Y0, Y1
+	VMOVUPS      Y1, 160(AX)
+	VPAND        iq4Nibble<>+0(SB), X2, X2
+	VMOVDQU      iq4Levels<>+0(SB), X3
+	VPSHUFB      X2, X3, X2
+	VPMOVSXBD    X2, Y1
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y1, Y0, Y1
+	VMOVUPS      Y1, 192(AX)
+	VPSRLDQ      $0x08, X2, X2
+	VPMOVSXBD    X2, Y1
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y1, Y0, Y1
+	VMOVUPS      Y1, 224(AX)
+	VBROADCASTSS 8(SP), Y0
+	VMOVDQU      40(CX), X1
+	VPSRLW       $0x04, X1, X2
+	VPAND        iq4Nibble<>+0(SB), X1, X1
+	VMOVDQU      iq4Levels<>+0(SB), X3
+	VPSHUFB      X1, X3, X1
+	VPMOVSXBD    X1, Y3
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y3, Y0, Y3
+	VMOVUPS      Y3, 256(AX)
+	VPSRLDQ      $0x08, X1, X1
+	VPMOVSXBD    X1, Y1
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y1, Y0, Y1
+	VMOVUPS      Y1, 288(AX)
+	VPAND        iq4Nibble<>+0(SB), X2, X2
+	VMOVDQU      iq4Levels<>+0(SB), X3
+	VPSHUFB      X2, X3, X2
+	VPMOVSXBD    X2, Y1
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y1, Y0, Y1
+	VMOVUPS      Y1, 320(AX)
+	VPSRLDQ      $0x08, X2, X2
+	VPMOVSXBD    X2, Y1
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y1, Y0, Y1
+	VMOVUPS      Y1, 352(AX)
+	VBROADCASTSS 12(SP), Y0
+	VMOVDQU      56(CX), X1
+	VPSRLW       $0x04, X1, X2
+	VPAND        iq4Nibble<>+0(SB), X1, X1
+	VMOVDQU      iq4Levels<>+0(SB), X3
+	VPSHUFB      X1, X3, X1
+	VPMOVSXBD    X1, Y3
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y3, Y0, Y3
+	VMOVUPS      Y3, 384(AX)
+	VPSRLDQ      $0x08, X1, X1
+	VPMOVSXBD    X1, Y1
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y1, Y0, Y1
+	VMOVUPS      Y1, 416(AX)
+	VPAND        iq4Nibble<>+0(SB), X2, X2
+	VMOVDQU      iq4Levels<>+0(SB), X3
+	VPSHUFB      X2, X3, X2
+	VPMOVSXBD    X2, Y1
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y1, Y0, Y1
+	VMOVUPS      Y1, 448(AX)
+	VPSRLDQ      $0x08, X2, X2
+	VPMOVSXBD    X2, Y1
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y1, Y0, Y1
+	VMOVUPS      Y1, 480(AX)
+	VBROADCASTSS 16(SP), Y0
+	VMOVDQU      72(CX), X1
+	VPSRLW       $0x04, X1, X2
+	VPAND        iq4Nibble<>+0(SB), X1, X1
+	VMOVDQU      iq4Levels<>+0(SB), X3
+	VPSHUFB      X1, X3, X1
+	VPMOVSXBD    X1, Y3
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y3, Y0, Y3
+	VMOVUPS      Y3, 512(AX)
+	VPSRLDQ      $0x08, X1, X1
+	VPMOVSXBD    X1, Y1
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y1, Y0, Y1
+	VMOVUPS      Y1, 544(AX)
+	VPAND        iq4Nibble<>+0(SB), X2, X2
+	VMOVDQU      iq4Levels<>+0(SB), X3
+	VPSHUFB      X2, X3, X2
+	VPMOVSXBD    X2, Y1
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y1, Y0, Y1
+	VMOVUPS      Y1, 576(AX)
+	VPSRLDQ      $0x08, X2, X2
+	VPMOVSXBD    X2, Y1
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y1, Y0, Y1
+	VMOVUPS      Y1, 608(AX)
+	VBROADCASTSS 20(SP), Y0
+	VMOVDQU      88(CX), X1
+	VPSRLW       $0x04, X1, X2
+	VPAND        iq4Nibble<>+0(SB), X1, X1
+	VMOVDQU      iq4Levels<>+0(SB), X3
+	VPSHUFB      X1, X3, X1
+	VPMOVSXBD    X1, Y3
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y3, Y0, Y3
+	VMOVUPS      Y3, 640(AX)
+	VPSRLDQ      $0x08, X1, X1
+	VPMOVSXBD    X1, Y1
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y1, Y0, Y1
+	VMOVUPS      Y1, 672(AX)
+	VPAND        iq4Nibble<>+0(SB), X2, X2
+	VMOVDQU      iq4Levels<>+0(SB), X3
+	VPSHUFB      X2, X3, X2
+	VPMOVSXBD    X2, Y1
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y1, Y0, Y1
+	VMOVUPS      Y1, 704(AX)
+	VPSRLDQ      $0x08, X2, X2
+	VPMOVSXBD    X2, Y1
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y1, Y0, Y1
+	VMOVUPS      Y1, 736(AX)
+	VBROADCASTSS 24(SP), Y0
+	VMOVDQU      104(CX), X1
+	VPSRLW       $0x04, X1, X2
+	VPAND        iq4Nibble<>+0(SB), X1, X1
+	VMOVDQU      iq4Levels<>+0(SB), X3
+	VPSHUFB      X1, X3, X1
+	VPMOVSXBD    X1, Y3
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y3, Y0, Y3
+	VMOVUPS      Y3, 768(AX)
+	VPSRLDQ      $0x08, X1, X1
+	VPMOVSXBD    X1, Y1
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y1, Y0, Y1
+	VMOVUPS      Y1, 800(AX)
+	VPAND        iq4Nibble<>+0(SB), X2, X2
+	VMOVDQU      iq4Levels<>+0(SB), X3
+	VPSHUFB      X2, X3, X2
+	VPMOVSXBD    X2, Y1
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y1, Y0, Y1
+	VMOVUPS      Y1, 832(AX)
+	VPSRLDQ      $0x08, X2, X2
+	VPMOVSXBD    X2, Y1
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y1, Y0, Y1
+	VMOVUPS      Y1, 864(AX)
+	VBROADCASTSS 28(SP), Y0
+	VMOVDQU      120(CX), X1
+	VPSRLW       $0x04, X1, X2
+	VPAND        iq4Nibble<>+0(SB), X1, X1
+	VMOVDQU      iq4Levels<>+0(SB), X3
+	VPSHUFB      X1, X3, X1
+	VPMOVSXBD    X1, Y3
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y3, Y0, Y3
+	VMOVUPS      Y3, 896(AX)
+	VPSRLDQ      $0x08, X1, X1
+	VPMOVSXBD    X1, Y1
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y1, Y0, Y1
+	VMOVUPS      Y1, 928(AX)
+	VPAND        iq4Nibble<>+0(SB), X2, X2
+	VMOVDQU      iq4Levels<>+0(SB), X3
+	VPSHUFB      X2, X3, X2
+	VPMOVSXBD    X2, Y1
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y1, Y0, Y1
+	VMOVUPS      Y1, 960(AX)
+	VPSRLDQ      $0x08, X2, X2
+	VPMOVSXBD    X2, Y1
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y1, Y0, Y1
+	VMOVUPS      Y1, 992(AX)
+	ADDQ         $0x00000400, AX
+	ADDQ         $0x00000088, CX
+	DECQ         DX
+	JMP          loop
+
+done:
+	VZEROUPPER
+	RET
+
+DATA fp4Levels<>+0(SB)/1, $0x00
+DATA fp4Levels<>+1(SB)/1, $0x01
+DATA fp4Levels<>+2(SB)/1, $0x02
+DATA fp4Levels<>+3(SB)/1, $0x03
+DATA fp4Levels<>+4(SB)/1, $0x04
+DATA fp4Levels<>+5(SB)/1, $0x06
+DATA fp4Levels<>+6(SB)/1, $0x08
+DATA fp4Levels<>+7(SB)/1, $0x0c
+DATA fp4Levels<>+8(SB)/1, $0x00
+DATA fp4Levels<>+9(SB)/1, $0xff
+DATA fp4Levels<>+10(SB)/1, $0xfe
+DATA fp4Levels<>+11(SB)/1, $0xfd
+DATA fp4Levels<>+12(SB)/1, $0xfc
+DATA fp4Levels<>+13(SB)/1, $0xfa
+DATA fp4Levels<>+14(SB)/1, $0xf8
+DATA fp4Levels<>+15(SB)/1, $0xf4
+GLOBL fp4Levels<>(SB), RODATA|NOPTR, $16
+
+DATA fp4Nibble<>+0(SB)/4, $0x0f0f0f0f
+DATA fp4Nibble<>+4(SB)/4, $0x0f0f0f0f
+DATA fp4Nibble<>+8(SB)/4, $0x0f0f0f0f
+DATA fp4Nibble<>+12(SB)/4, $0x0f0f0f0f
+DATA fp4Nibble<>+16(SB)/4, $0x0f0f0f0f
+DATA fp4Nibble<>+20(SB)/4, $0x0f0f0f0f
+DATA fp4Nibble<>+24(SB)/4, $0x0f0f0f0f
+DATA fp4Nibble<>+28(SB)/4, $0x0f0f0f0f
+GLOBL fp4Nibble<>(SB), RODATA|NOPTR, $32
+
+// func decodeMXFP4AVX2(dst *float32, src *byte, blocks int)
+// Requires: AVX, AVX2
+TEXT ·decodeMXFP4AVX2(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), AX
+	MOVQ src+8(FP), CX
+	MOVQ blocks+16(FP), DX
+
+loop:
+	TESTQ   DX, DX
+	JLE     done
+	MOVBLZX (CX), BX
+	LEAL    1(BX), SI
+	SHLL    $0x15, SI
+	CMPL    BX, $0x02
+	JCS     scaled
+	LEAL    -1(BX), SI
+	SHLL    $0x17, SI
+
+scaled:
+	VMOVD        SI, X0
+	VPBROADCASTD X0, Y0
+	VMOVDQU      1(CX), X1
+	VPSRLW       $0x04, X1, X2
+	VPAND        fp4Nibble<>+0(SB), X1, X1
+	VMOVDQU      fp4Levels<>+0(SB), X3
+	VPSHUFB      X1, X3, X1
+	VPMOVSXBD    X1, Y3
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y3, Y0, Y3
+	VMOVUPS      Y3, (AX)
+	VPSRLDQ      $0x08, X1, X1
+	VPMOVSXBD    X1, Y1
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y1, Y0, Y1
+	VMOVUPS      Y1, 32(AX)
+	VPAND        fp4Nibble<>+0(SB), X2, X2
+	VMOVDQU      fp4Levels<>+0(SB), X3
+	VPSHUFB      X2, X3, X2
+	VPMOVSXBD    X2, Y1
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y1, Y0, Y1
+	VMOVUPS      Y1, 64(AX)
+	VPSRLDQ      $0x08, X2, X2
+	VPMOVSXBD    X2, Y1
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y1, Y0, Y1
+	VMOVUPS      Y1, 96(AX)
+	ADDQ         $0x00000080, AX
+	ADDQ         $0x00000011, CX
+	DECQ         DX
+	JMP          loop
+
+done:
+	VZEROUPPER
+	RET

@@ -10,7 +10,8 @@ var widenings = map[string]widening{
 	"F32": widenF32, "F16": widenF16, "BF16": widenBF16, "I8": widenI8, "F8_E4M3": widenF8E4M3, "F8_E5M2": widenF8E5M2,
 }
 
-var blocks = map[string]block{"Q8_0": blockQ8_0, "Q4_0": blockQ4_0, "Q4_K": blockQ4_K, "Q6_K": blockQ6_K}
+var blocks = map[string]block{"Q8_0": blockQ8_0, "Q4_0": blockQ4_0, "Q4_K": blockQ4_K, "Q6_K": blockQ6_K, "Q5_K": blockQ5_K,
+	"Q3_K": blockQ3_K, "Q2_K": blockQ2_K, "IQ4_NL": blockIQ4_NL, "IQ4_XS": blockIQ4_XS, "MXFP4": blockMXFP4}
 
 func TestWiden(t *testing.T) {
 	for name, w := range widenings {

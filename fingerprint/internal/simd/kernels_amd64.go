@@ -114,6 +114,18 @@ func (p path) decodeSomeBlocks(dst []float32, src []byte, b block) int {
 		decodeQ4KAVX2(&dst[0], &src[0], n)
 	case blockQ6_K:
 		decodeQ6KAVX2(&dst[0], &src[0], n)
+	case blockQ5_K:
+		decodeQ5KAVX2(&dst[0], &src[0], n)
+	case blockQ3_K:
+		decodeQ3KAVX2(&dst[0], &src[0], n)
+	case blockQ2_K:
+		decodeQ2KAVX2(&dst[0], &src[0], n)
+	case blockIQ4_NL:
+		decodeIQ4NLAVX2(&dst[0], &src[0], n)
+	case blockIQ4_XS:
+		decodeIQ4XSAVX2(&dst[0], &src[0], n)
+	case blockMXFP4:
+		decodeMXFP4AVX2(&dst[0], &src[0], n)
 	default:
 		return 0
 	}

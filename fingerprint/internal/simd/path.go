@@ -23,6 +23,12 @@ var active = choose(os.Getenv("WEIGHTWARDEN_SIMD"))
 // variable WEIGHTWARDEN_SIMD names another that it has too.
 func Active() string { return active.String() }
 
+// HasBlocks reports whether the path in use has kernels for block types; without them, decoders that are written for
+// speed in plain Go do better than the ones here, which are written to define the result.
+func HasBlocks() bool { return active.hasBlocks() }
+
+func (p path) hasBlocks() bool { return p == pathAVX2 }
+
 // choose returns the path called wanted if this build and this processor have it, else the best they have.
 func choose(wanted string) path {
 	have := available()

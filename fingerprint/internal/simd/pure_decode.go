@@ -91,6 +91,12 @@ const (
 	blockQ4_0
 	blockQ4_K
 	blockQ6_K
+	blockQ5_K
+	blockQ3_K
+	blockQ2_K
+	blockIQ4_NL
+	blockIQ4_XS
+	blockMXFP4
 )
 
 // shape returns the values and the bytes of one block.
@@ -102,6 +108,18 @@ func (b block) shape() (values, bytes int) {
 		return 32, 18
 	case blockQ4_K:
 		return 256, 144
+	case blockQ5_K:
+		return 256, 176
+	case blockQ3_K:
+		return 256, 110
+	case blockQ2_K:
+		return 256, 84
+	case blockIQ4_NL:
+		return 32, 18
+	case blockIQ4_XS:
+		return 256, 136
+	case blockMXFP4:
+		return 32, 17
 	default:
 		return 256, 210
 	}
@@ -120,6 +138,18 @@ func decodeBlocksPure(dst []float32, src []byte, b block) {
 			decodeQ4_K(dst[:256], src[:144])
 		case blockQ6_K:
 			decodeQ6_K(dst[:256], src[:210])
+		case blockQ5_K:
+			decodeQ5_K(dst[:256], src[:176])
+		case blockQ3_K:
+			decodeQ3_K(dst[:256], src[:110])
+		case blockQ2_K:
+			decodeQ2_K(dst[:256], src[:84])
+		case blockIQ4_NL:
+			decodeLevels(dst[:32], src[2:18], float16(binary.LittleEndian.Uint16(src)), &levelsIQ4)
+		case blockIQ4_XS:
+			decodeIQ4_XS(dst[:256], src[:136])
+		case blockMXFP4:
+			decodeLevels(dst[:32], src[1:17], halvedE8M0(src[0]), &levelsFP4)
 		}
 		dst, src = dst[values:], src[size:]
 	}
@@ -170,4 +200,75 @@ func decodeQ6_K(dst []float32, src []byte) {
 		q |= high[32*half+k%32] >> (2 * (k / 32)) & 3 << 4
 		dst[i] = d * float32(int8(scales[i/16])) * float32(int(q)-32)
 	}
+}
+
+func decodeQ5_K(dst []float32, src []byte) {
+	d := float16(binary.LittleEndian.Uint16(src))
+	dmin := float16(binary.LittleEndian.Uint16(src[2:]))
+	high := src[16:48]
+	for g := range 8 {
+		scale, minimum := scaleMin(src[4:16], g)
+		ds, dm := d*float32(scale), dmin*float32(minimum)
+		shift := 4 * (g & 1)
+		for i, q := range src[48+g/2*32:][:32] {
+			code := q>>shift&15 | high[i]>>g&1<<4
+			dst[32*g+i] = float32(ds*float32(code)) - dm
+		}
+	}
+}
+
+func decodeQ3_K(dst []float32, src []byte) {
+	high, packed := src[:32], src[96:108]
+	d := float16(binary.LittleEndian.Uint16(src[108:]))
+	for k := range 16 { // 16 values each; 8 pairs take bit after bit of the high bytes
+		scale := packed[k%8]>>(4*(k/8))&15 | packed[8+k%4]>>(2*(k/4))&3<<4
+		ds := d * float32(int(scale)-32)
+		for i, q := range src[32+k/8*32+k%2*16:][:16] {
+			code := q>>(2*(k/2%4))&3 | high[k%2*16+i]>>(k/2)&1<<2
+			dst[16*k+i] = ds * float32(int(code)-4)
+		}
+	}
+}
+
+func decodeQ2_K(dst []float32, src []byte) {
+	d := float16(binary.LittleEndian.Uint16(src[80:]))
+	dmin := float16(binary.LittleEndian.Uint16(src[82:]))
+	for k, scale := range src[:16] {
+		ds, dm := d*float32(scale&15), dmin*float32(scale>>4)
+		for i, q := range src[16+k/8*32+k%2*16:][:16] {
+			dst[16*k+i] = float32(ds*float32(q>>(2*(k/2%4))&3)) - dm
+		}
+	}
+}
+
+// Levels that nibbles choose: kvalues_iq4nl of ggml-common.h, and the values of E2M1 doubled, with no negative zero, as
+// ggml has them.
+var (
+	levelsIQ4 = [16]float32{-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113}
+	levelsFP4 = [16]float32{0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12}
+)
+
+// decodeLevels decodes 16 bytes: low nibbles are values 0-15, high ones 16-31.
+func decodeLevels(dst []float32, src []byte, d float32, levels *[16]float32) {
+	for i, q := range src[:16] {
+		dst[i] = d * levels[q&15]
+		dst[i+16] = d * levels[q>>4]
+	}
+}
+
+func decodeIQ4_XS(dst []float32, src []byte) {
+	d := float16(binary.LittleEndian.Uint16(src))
+	high, low := binary.LittleEndian.Uint16(src[2:]), binary.LittleEndian.Uint32(src[4:])
+	for k := range 8 {
+		scale := int(low>>(4*k)&15 | uint32(high>>(2*k)&3)<<4)
+		decodeLevels(dst[32*k:], src[8+16*k:], d*float32(scale-32), &levelsIQ4)
+	}
+}
+
+// halvedE8M0 is 2^(code-128), for code 255 too, as in ggml.
+func halvedE8M0(code byte) float32 {
+	if code < 2 {
+		return math.Float32frombits(uint32(code+1) << 21) // subnormal
+	}
+	return math.Float32frombits(uint32(code-1) << 23)
 }

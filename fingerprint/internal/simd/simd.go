@@ -100,3 +100,34 @@ func DecodeQ4_K(dst []float32, src []byte) int { return active.decodeBlocks(dst,
 // DecodeQ6_K decodes ggml Q6_K blocks (210 bytes, 256 values in 16 groups of 16: 128 bytes of low nibbles, 64 bytes of high
 // bit pairs, 16 signed scales, binary16 d; value (d*scale)*(q-32)). Only whole blocks; it returns the number of values.
 func DecodeQ6_K(dst []float32, src []byte) int { return active.decodeBlocks(dst, src, blockQ6_K) }
+
+// DecodeQ5_K decodes ggml Q5_K blocks (176 bytes, 256 values: Q4_K with 32 bytes between scales and nibbles that hold the
+// fifth bits, bit g of byte i for value i of group g). Only whole blocks; it returns the number of values.
+func DecodeQ5_K(dst []float32, src []byte) int { return active.decodeBlocks(dst, src, blockQ5_K) }
+
+// DecodeQ3_K decodes ggml Q3_K blocks (110 bytes, 256 values in 16 groups of 16: 32 bytes of third bits, 64 bytes of bit
+// pairs, 16 packed 6-bit scales, binary16 d; value (d*(scale-32))*(q-4)). Only whole blocks; it returns the number of
+// values.
+func DecodeQ3_K(dst []float32, src []byte) int { return active.decodeBlocks(dst, src, blockQ3_K) }
+
+// DecodeQ2_K decodes ggml Q2_K blocks (84 bytes, 256 values in 16 groups of 16: 16 pairs of 4-bit scale and minimum, 64
+// bytes of bit pairs, binary16 d and dmin; value (d*scale)*q - dmin*minimum). Only whole blocks; it returns the number of
+// values.
+func DecodeQ2_K(dst []float32, src []byte) int { return active.decodeBlocks(dst, src, blockQ2_K) }
+
+// DecodeIQ4_NL decodes ggml IQ4_NL blocks (18 bytes, 32 values: Q4_0 whose nibbles choose levels from a table). Only whole
+// blocks; it returns the number of values.
+func DecodeIQ4_NL(dst []float32, src []byte) int {
+	return active.decodeBlocks(dst, src, blockIQ4_NL)
+}
+
+// DecodeIQ4_XS decodes ggml IQ4_XS blocks (136 bytes, 256 values: binary16 d, 8 scales whose upper 2 bits lie in 2 bytes
+// and lower 4 bits in 4, 128 bytes of nibbles; value (d*(scale-32))*level). Only whole blocks; it returns the number of
+// values.
+func DecodeIQ4_XS(dst []float32, src []byte) int {
+	return active.decodeBlocks(dst, src, blockIQ4_XS)
+}
+
+// DecodeMXFP4 decodes ggml MXFP4 blocks (17 bytes, 32 values: an E8M0 scale, 16 bytes of E2M1 nibbles). Only whole blocks;
+// it returns the number of values.
+func DecodeMXFP4(dst []float32, src []byte) int { return active.decodeBlocks(dst, src, blockMXFP4) }
