@@ -49,6 +49,8 @@ func asProblem(err error) *problem {
 		return &problem{status: http.StatusServiceUnavailable, detail: err.Error(), hint: "try again", retryAfter: 5}
 	case errors.Is(err, store.ErrBusy), errors.Is(err, store.ErrClosed):
 		return &problem{status: http.StatusServiceUnavailable, detail: "the server is overloaded or ends", hint: "try again", retryAfter: 5}
+	case store.Unavailable(err):
+		return &problem{status: http.StatusServiceUnavailable, detail: "the database cannot do this now; the server's log has the reason", hint: "try again", retryAfter: 5}
 	}
 	return &problem{status: http.StatusInternalServerError, detail: "something failed inside the server; its log has the reason"}
 }

@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -218,5 +219,96 @@ func TestCheckTarget(t *testing.T) {
 	}
 	if _, err := base64.StdEncoding.DecodeString(Sign([]byte("k"), "i", "1", nil)); err != nil || errors.Is(err, ErrPrivate) {
 		t.Error(err)
+	}
+}
+
+// clock is a time that stands still until a test moves it.
+type clock struct{ at atomic.Int64 }
+
+func (c *clock) now() time.Time                  { return time.Unix(0, c.at.Load()).UTC() }
+func (c *clock) move(d time.Duration)            { c.at.Add(int64(d)) }
+func newClock(at time.Time) (c *clock)           { c = &clock{}; c.at.Store(at.UnixNano()); return c }
+func (c *clock) config(path string) store.Config { return store.Config{Path: path, Now: c.now} }
+
+// A webhook that is down for an hour is tried ever more seldom, holds up no other
+// target, and gets every alert once it is back.
+func TestWebhookDownForAnHour(t *testing.T) {
+	c := newClock(time.Date(2026, 11, 3, 9, 0, 0, 0, time.UTC))
+	s := storetest.Open(t, c.config(t.TempDir()+"/a.db"))
+	var up atomic.Bool
+	var tried atomic.Int64
+	var mu sync.Mutex
+	got := map[string]map[string]int{} // target -> alert -> times
+	hook := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		name := strings.Trim(r.URL.Path, "/")
+		if name == "down" && !up.Load() {
+			tried.Add(1)
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
+		var v struct{ Data struct{ Alert string } }
+		if err := json.NewDecoder(r.Body).Decode(&v); err != nil {
+			t.Error(err)
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		if got[name] == nil {
+			got[name] = map[string]int{}
+		}
+		got[name][v.Data.Alert]++
+	}))
+	defer hook.Close()
+	ctx := t.Context()
+	for _, name := range []string{"down", "well"} {
+		target := store.Target{Name: name, Kind: "webhook", URL: hook.URL + "/" + name, Format: Native, Secret: []byte("k"), AllowPrivate: true}
+		if _, err := s.AddTarget(ctx, store.Actor{Kind: "token", ID: "t"}, target); err != nil {
+			t.Fatal(err)
+		}
+	}
+	sender := &Sender{Store: s, Log: slog.New(slog.NewTextHandler(t.Output(), nil)), Now: c.now}
+	alert := func(n int) {
+		t.Helper()
+		h := api.Hit{Epoch: "e", Seq: uint64(n), ObservedAt: c.now(), User: api.User{Name: fmt.Sprint("user-", n)}, Verdict: api.Verdict{Verdict: api.Identical, Model: "m", Kind: api.KindProtected}}
+		if _, err := s.AddHits(ctx, "agent", []api.Hit{h}, func(*api.Hit, int) int { return 1 }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	round := func() {
+		t.Helper()
+		if _, err := sender.Once(ctx); err != nil {
+			t.Fatal(err)
+		}
+		c.move(10 * time.Second)
+	}
+	const alerts = 60
+	for n := range alerts { // one a minute
+		alert(n + 1)
+		for range 6 {
+			round()
+		}
+	}
+	if n := tried.Load(); n < 5 || n > 40 {
+		t.Errorf("the target was tried %d times in an hour", n)
+	}
+	if len(got["well"]) != alerts {
+		t.Errorf("the other target has %d of %d alerts", len(got["well"]), alerts)
+	}
+	if waiting, oldest, err := s.OutboxState(ctx); err != nil || waiting != alerts || oldest < 59*time.Minute {
+		t.Errorf("%d wait, the oldest for %v, %v", waiting, oldest, err)
+	}
+	up.Store(true)
+	for range 2 * 360 { // at most the longest pause, and the same again for single messages
+		round()
+	}
+	waiting, _, err := s.OutboxState(ctx)
+	if err != nil || waiting != 0 || len(got["down"]) != alerts {
+		t.Errorf("%d wait, %d of %d arrived, %v", waiting, len(got["down"]), alerts, err)
+	}
+	for name, list := range got {
+		for id, n := range list {
+			if n != 1 {
+				t.Errorf("%s got alert %s %d times", name, id, n)
+			}
+		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"syscall"
 	"testing"
 
 	"weightwarden/server/store"
@@ -84,35 +85,62 @@ func Postgres(tb testing.TB) string {
 	if url := os.Getenv("WEIGHTWARDEN_TEST_POSTGRES"); url != "" {
 		return url
 	}
+	return StartCluster(tb).URL
+}
+
+// Cluster is a private PostgreSQL that a test may stop and start.
+type Cluster struct {
+	URL string // of an empty database
+
+	bin, dir string
+	attr     *syscall.SysProcAttr
+}
+
+// StartCluster starts one. It skips the test where PostgreSQL is not installed.
+func StartCluster(tb testing.TB) *Cluster {
+	tb.Helper()
 	found, err := filepath.Glob("/usr/lib/postgresql/*/bin/initdb")
 	if err != nil || len(found) == 0 {
 		tb.Skip("PostgreSQL is not installed")
 	}
-	bin := filepath.Dir(found[len(found)-1])
 	dir, err := os.MkdirTemp("/tmp", "wwpg")
 	if err != nil {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() { os.RemoveAll(dir) })
-	attr := unprivileged(tb, dir)
-	data := filepath.Join(dir, "data")
-	run := func(name string, args ...string) {
-		tb.Helper()
-		cmd := exec.Command(filepath.Join(bin, name), args...)
-		cmd.SysProcAttr, cmd.Dir, cmd.Env = attr, dir, append(os.Environ(), "LC_ALL=C")
-		log, err := os.Create(filepath.Join(dir, name+".out"))
-		if err != nil {
-			tb.Fatal(err)
-		}
-		defer log.Close()
-		cmd.Stdout, cmd.Stderr = log, log
-		if err := cmd.Run(); err != nil {
-			text, _ := os.ReadFile(log.Name())
-			tb.Fatalf("%s: %v\n%s", name, err, text)
-		}
+	c := &Cluster{URL: "postgres://test@/postgres?host=" + dir, bin: filepath.Dir(found[len(found)-1]), dir: dir, attr: unprivileged(tb, dir)}
+	c.run(tb, "initdb", "-D", c.data(), "-U", "test", "-A", "trust", "-E", "UTF8", "--no-sync")
+	c.Start(tb)
+	tb.Cleanup(func() { c.Stop(tb, "immediate") })
+	return c
+}
+
+func (c *Cluster) data() string { return filepath.Join(c.dir, "data") }
+
+// Start starts a stopped PostgreSQL and returns when it takes connections.
+func (c *Cluster) Start(tb testing.TB) {
+	tb.Helper()
+	c.run(tb, "pg_ctl", "-D", c.data(), "-w", "-l", filepath.Join(c.dir, "server.log"), "-o", fmt.Sprintf("-k %s -c listen_addresses=''", c.dir), "start")
+}
+
+// Stop stops it: "fast" ends all connections in order, "immediate" is a crash.
+func (c *Cluster) Stop(tb testing.TB, mode string) {
+	tb.Helper()
+	c.run(tb, "pg_ctl", "-D", c.data(), "-w", "-m", mode, "stop")
+}
+
+func (c *Cluster) run(tb testing.TB, name string, args ...string) {
+	tb.Helper()
+	cmd := exec.Command(filepath.Join(c.bin, name), args...)
+	cmd.SysProcAttr, cmd.Dir, cmd.Env = c.attr, c.dir, append(os.Environ(), "LC_ALL=C")
+	log, err := os.Create(filepath.Join(c.dir, name+".out"))
+	if err != nil {
+		tb.Fatal(err)
 	}
-	run("initdb", "-D", data, "-U", "test", "-A", "trust", "-E", "UTF8", "--no-sync")
-	run("pg_ctl", "-D", data, "-w", "-l", filepath.Join(dir, "server.log"), "-o", fmt.Sprintf("-k %s -c listen_addresses=''", dir), "start")
-	tb.Cleanup(func() { run("pg_ctl", "-D", data, "-w", "-m", "immediate", "stop") })
-	return "postgres://test@/postgres?host=" + dir
+	defer log.Close()
+	cmd.Stdout, cmd.Stderr = log, log
+	if err := cmd.Run(); err != nil {
+		text, _ := os.ReadFile(log.Name())
+		tb.Fatalf("%s: %v\n%s", name, err, text)
+	}
 }
