@@ -9,6 +9,8 @@ import (
 
 	"weightwarden/agent/health"
 	"weightwarden/agent/scan"
+	"weightwarden/agent/uplink"
+	"weightwarden/internal/api"
 )
 
 // loadRegistry takes the newest registry into use: the local file, or the last
@@ -81,6 +83,23 @@ func (a *Agent) askSnapshot() {
 	}
 }
 
+// noteFetch notes how the last fetch went. A registry that was refused stays noted
+// until one is taken or there is none newer: an attacker must not clear it by
+// cutting the line.
+func (a *Agent) noteFetch(err error) {
+	if errors.Is(err, uplink.ErrRefused) {
+		if a.board.Set(api.HealthRegistryRefused, health.Error, err.Error()) {
+			a.deps.Log.Error("registry", "error", err)
+		}
+		a.trouble("uplink.snapshot")(nil) // it was reached
+		return
+	}
+	if err == nil {
+		a.board.Clear(api.HealthRegistryRefused)
+	}
+	a.trouble("uplink.snapshot")(err)
+}
+
 // followRegistry fetches snapshots when the server has new ones, and loads a
 // local registry when it changes.
 func (a *Agent) followRegistry(ctx context.Context) {
@@ -94,7 +113,7 @@ func (a *Agent) followRegistry(ctx context.Context) {
 			if ctx.Err() != nil {
 				return
 			}
-			a.trouble("uplink.snapshot")(err)
+			a.noteFetch(err)
 			if err != nil {
 				interval = min(interval, 30*time.Second)
 			}

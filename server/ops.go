@@ -140,6 +140,7 @@ func (g *gauges) Collect(out chan<- prometheus.Metric) {
 	for state, n := range map[string]int64{"active": fleet.Active, "silent": fleet.Silent, "revoked": fleet.Revoked, "cloned": fleet.Cloned} {
 		out <- prometheus.MustNewConstMetric(gauge("agents", "Agents by state; silent: active, but not heard for 10 minutes.", "state"), prometheus.GaugeValue, float64(n), state)
 	}
+	out <- prometheus.MustNewConstMetric(gauge("agents_refusing_registry", "Agents that refuse the registry they are offered."), prometheus.GaugeValue, float64(fleet.Refusing))
 	out <- prometheus.MustNewConstMetric(gauge("agents_pending_hits", "Hits that wait on agents."), prometheus.GaugeValue, float64(fleet.Pending))
 	out <- prometheus.MustNewConstMetric(gauge("agents_lost_events", "Telemetry that agents had to drop."), prometheus.GaugeValue, float64(fleet.Lost))
 	out <- prometheus.MustNewConstMetric(gauge("agents_open_gaps", "Times and places that were not watched and not made up for."), prometheus.GaugeValue, float64(fleet.Gaps))

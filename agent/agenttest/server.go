@@ -4,6 +4,7 @@
 package agenttest
 
 import (
+	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -314,6 +315,30 @@ func (s *Server) Publish(epoch int64, registry []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.manifest, s.epoch, s.blobs[name] = text, epoch, registry
+}
+
+// Manifest is what is served as the newest manifest.
+func (s *Server) Manifest() []byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return bytes.Clone(s.manifest)
+}
+
+// PublishAs serves a manifest signed by another key (nil: the server's own) that
+// expires after life, which may lie in the past. Heartbeats do not tell of it.
+func (s *Server) PublishAs(signer note.Signer, epoch int64, registry []byte, life time.Duration) {
+	if signer == nil {
+		signer = s.signer
+	}
+	sum := blake3.Sum256(registry)
+	name := hex.EncodeToString(sum[:])
+	now := time.Now().UTC()
+	m := &snapshot.Manifest{Epoch: epoch, Created: now.Add(-time.Hour), Expires: now.Add(life), Blobs: []snapshot.Blob{{Kind: snapshot.BlobFull, BLAKE3: name, Bytes: int64(len(registry))}}}
+	text, err := snapshot.SignManifest(m, signer)
+	s.check(err)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.manifest, s.blobs[name] = text, registry
 }
 
 // PublishRaw serves any bytes as manifest.

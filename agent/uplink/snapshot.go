@@ -19,6 +19,10 @@ import (
 	"weightwarden/internal/snapshot"
 )
 
+// ErrRefused is wrapped by errors of Fetch that say that what the server, or somebody
+// in its place, offers is not to be trusted. Others only say that it was not reached.
+var ErrRefused = errors.New("registry refused, the last good one stays")
+
 // maxBlob bounds a registry file; the manifest names its exact size.
 const maxBlob = 1 << 40
 
@@ -95,14 +99,14 @@ func (s *Snapshots) Fetch(ctx context.Context) (changed bool, err error) {
 	}
 	m, err := snapshot.OpenManifest(text, s.verifier)
 	if err != nil {
-		return false, fmt.Errorf("manifest refused: %w", err)
+		return false, fmt.Errorf("%w: manifest: %w", ErrRefused, err)
 	}
 	h, err := readHeld(s.dir)
 	if err != nil {
 		h = held{} // damaged: what is signed and not expired is better than nothing
 	}
 	if err := h.Accept(m, time.Now()); err != nil {
-		return false, fmt.Errorf("manifest refused, the last good one stays: %w", err)
+		return false, fmt.Errorf("%w: manifest: %w", ErrRefused, err)
 	}
 	full := m.Full()
 	next := held{Held: snapshot.HeldOf(m), File: full.BLAKE3 + ".fpdb", Expires: m.Expires}
@@ -149,7 +153,7 @@ func (s *Snapshots) download(ctx context.Context, b snapshot.Blob, path string) 
 		return err
 	}
 	if sum := hex.EncodeToString(h.Sum(nil)); n != b.Bytes || sum != b.BLAKE3 {
-		return fmt.Errorf("snapshot refused: %d bytes with BLAKE3 %s, the manifest names %d bytes with %s", n, sum, b.Bytes, b.BLAKE3)
+		return fmt.Errorf("%w: %d bytes with BLAKE3 %s, the manifest names %d bytes with %s", ErrRefused, n, sum, b.Bytes, b.BLAKE3)
 	}
 	return os.Rename(tmp.Name(), path)
 }

@@ -99,6 +99,11 @@ type Gap struct {
 	Files  int64      `json:"files"`            // files that the sweep looked at
 }
 
+// HealthRegistryRefused is the code of the condition that the agent refuses the
+// registry it is offered: rolled back, expired, malformed, not signed by the server's
+// key, or not what its manifest names. It goes on with the last good one.
+const HealthRegistryRefused = "registry.refused"
+
 // Health is one named condition that is not as it should be.
 type Health struct {
 	Code     string    `json:"code"`

@@ -1,6 +1,7 @@
 package export
 
 import (
+	"cmp"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -21,11 +22,11 @@ func renderNotice(format string, e *Event) (body []byte, mediaType string, err e
 		v = ocsfIncident(e, text)
 	case ECS:
 		v = map[string]any{"@timestamp": e.Time.UTC(), "ecs": map[string]string{"version": "8.17.0"}, "message": text,
-			"event": map[string]any{"kind": "alert", "category": []string{"intrusion_detection"}, "action": e.Name, "severity": n.Severity, "id": n.Case}}
+			"event": map[string]any{"kind": "alert", "category": []string{"intrusion_detection"}, "action": e.Name, "severity": n.Severity, "id": cmp.Or(n.Case, n.Agent)}}
 	case Slack:
 		v = map[string]string{"text": strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;").Replace(text)}
 	case CEF:
-		return fmt.Appendf(nil, "CEF:0|weightwarden|fpserver|1|%s|%s|%d|externalId=%s", cefHead(e.Name), cefHead(text), []int{3, 10, 8, 5, 3}[min(max(n.Severity, 0), 4)], cefValue(n.Case)),
+		return fmt.Appendf(nil, "CEF:0|weightwarden|fpserver|1|%s|%s|%d|externalId=%s", cefHead(e.Name), cefHead(text), []int{3, 10, 8, 5, 3}[min(max(n.Severity, 0), 4)], cefValue(cmp.Or(n.Case, n.Agent))),
 			"text/plain; charset=utf-8", nil
 	case Native:
 		v = map[string]any{"type": e.Name, "timestamp": e.Time.UTC(), "data": n}
@@ -52,10 +53,11 @@ func renderCheckpoint(format string, e *Event) (body []byte, mediaType string, e
 // https://schema.ocsf.io/1.8.0/classes/incident_finding
 func ocsfIncident(e *Event, text string) map[string]any {
 	n := e.Notice
+	id := cmp.Or(n.Case, n.Agent)
 	out := map[string]any{"activity_id": 2, "category_uid": 2, "class_uid": 2005, "type_uid": 200502, "severity_id": []int{1, 5, 4, 3, 2}[min(max(n.Severity, 0), 4)],
 		"status_id": 2, "time": e.Time.UnixMilli(), "desc": text,
-		"metadata":          map[string]any{"version": "1.8.0", "uid": n.Case, "product": map[string]any{"name": "weightwarden", "vendor_name": "weightwarden"}},
-		"finding_info_list": []any{map[string]any{"uid": n.Case, "title": n.Ref}}}
+		"metadata":          map[string]any{"version": "1.8.0", "uid": id, "product": map[string]any{"name": "weightwarden", "vendor_name": "weightwarden"}},
+		"finding_info_list": []any{map[string]any{"uid": id, "title": n.Ref}}}
 	if n.Recipient != "" {
 		out["assignee_group"] = map[string]any{"name": n.Recipient}
 	}

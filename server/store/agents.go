@@ -112,9 +112,11 @@ func (s *Store) Heartbeat(ctx context.Context, id string, hb *api.Heartbeat) err
 		return err
 	}
 	cloned := false
+	why, refuses := refusal(hb)
 	err = s.Write(ctx, func(ctx context.Context, tx *Tx) error {
 		var machine, boot, before string
-		err := tx.queryRow(ctx, "SELECT machine_id, boot_id, boot_before FROM agent WHERE id = ? AND state = ?", id, AgentActive).Scan(&machine, &boot, &before)
+		var refused int64
+		err := tx.queryRow(ctx, "SELECT machine_id, boot_id, boot_before, refuses FROM agent WHERE id = ? AND state = ?", id, AgentActive).Scan(&machine, &boot, &before, &refused)
 		if err != nil {
 			return notFound(err, "active agent", id)
 		}
@@ -125,8 +127,11 @@ func (s *Store) Heartbeat(ctx context.Context, id string, hb *api.Heartbeat) err
 			boot, before = hb.Host.BootID, boot
 		}
 		_, err = tx.exec(ctx, `UPDATE agent SET host = ?, version = ?, machine_id = ?, boot_id = ?, boot_before = ?, seen = ?, snapshot = ?, policy = ?,
-			pending = ?, lost = ?, gaps = ?, problems = ?, heartbeat = ? WHERE id = ?`, hb.Host.Name, hb.Version, orElse(machine, hb.Host.Machine), boot, before,
-			micros(s.now()), hb.Snapshot, hb.Policy, hb.Spool.Pending, int64(hb.Spool.Lost), openGaps(hb), len(hb.Health), body, id)
+			pending = ?, lost = ?, gaps = ?, problems = ?, refuses = ?, heartbeat = ? WHERE id = ?`, hb.Host.Name, hb.Version, orElse(machine, hb.Host.Machine), boot, before,
+			micros(s.now()), hb.Snapshot, hb.Policy, hb.Spool.Pending, int64(hb.Spool.Lost), openGaps(hb), len(hb.Health), boolInt(refuses), body, id)
+		if err == nil && refuses && refused == 0 {
+			err = tx.tellRefusal(ctx, id, hb.Host.Name, why)
+		}
 		return err
 	})
 	if err == nil && cloned {
@@ -202,6 +207,7 @@ func (s *Store) Agents(ctx context.Context, after string, limit int) ([]Agent, e
 type FleetSummary struct {
 	Active, Silent, Revoked, Cloned int64
 	Pending, Lost, Gaps, Problems   int64 // of active agents
+	Refusing                        int64 // active agents that refuse the registry they are offered
 }
 
 // SilentAfter is how long an active agent may say nothing before it counts as
@@ -211,13 +217,13 @@ const SilentAfter = 10 * time.Minute
 // Fleet sums up all agents.
 func (s *Store) Fleet(ctx context.Context) (FleetSummary, error) {
 	var f FleetSummary
-	rows, err := s.query(ctx, `SELECT state, CASE WHEN seen < ? THEN 1 ELSE 0 END, COUNT(*), SUM(pending), SUM(lost), SUM(gaps), SUM(problems)
+	rows, err := s.query(ctx, `SELECT state, CASE WHEN seen < ? THEN 1 ELSE 0 END, COUNT(*), SUM(pending), SUM(lost), SUM(gaps), SUM(problems), SUM(refuses)
 		FROM agent GROUP BY 1, 2`, micros(s.now().Add(-SilentAfter)))
 	_, err = collect(rows, err, func(r *sql.Rows) (struct{}, error) {
 		var state string
 		var silent int
-		var n, pending, lost, gaps, problems int64
-		err := r.Scan(&state, &silent, &n, &pending, &lost, &gaps, &problems)
+		var n, pending, lost, gaps, problems, refusing int64
+		err := r.Scan(&state, &silent, &n, &pending, &lost, &gaps, &problems, &refusing)
 		switch {
 		case state == AgentRevoked:
 			f.Revoked += n
@@ -231,6 +237,7 @@ func (s *Store) Fleet(ctx context.Context) (FleetSummary, error) {
 			f.Active += n
 		}
 		f.Pending, f.Lost, f.Gaps, f.Problems = f.Pending+pending, f.Lost+lost, f.Gaps+gaps, f.Problems+problems
+		f.Refusing += refusing
 		return struct{}{}, err
 	})
 	return f, err

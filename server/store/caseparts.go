@@ -20,7 +20,8 @@ const (
 
 // Notice is a message to people that tells of a case.
 type Notice struct {
-	Case       string    `json:"case"` // id
+	Case       string    `json:"case,omitempty"`  // id
+	Agent      string    `json:"agent,omitempty"` // of EventRegistryRefused, which is of no case
 	Ref        string    `json:"ref"`
 	Severity   int       `json:"severity"`
 	Text       string    `json:"text"`

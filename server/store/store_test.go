@@ -49,6 +49,7 @@ func TestStore(t *testing.T) {
 		{Name: "AuthorisedCopiesMakeNoAlert", Run: testAuthorisedCopiesMakeNoAlert},
 		{Name: "AuditTreeCoversEveryChange", Run: testAuditTreeCoversEveryChange},
 		{Name: "Checkpoints", Run: testCheckpoints},
+		{Name: "Refusals", Run: testRefusals},
 		{Name: "FailedJobsDoNotHarmOthers", Run: testFailedJobsDoNotHarmOthers},
 	})
 }
