@@ -35,22 +35,28 @@ func (s *Server) addTarget(w http.ResponseWriter, r *http.Request, p *auth.Princ
 		return err
 	}
 	if req.ID != "" || req.Secret != "" || req.Waiting+req.Failures != 0 || req.PausedUntil != nil || req.LastError != "" {
-		return refuse(http.StatusUnprocessableEntity, "only name, kind, url, format and allow_private can be set")
+		return refuse(http.StatusUnprocessableEntity, "only name, kind, url, format, allow_private, recipients and routing_key can be set")
 	}
 	if err := checkRecipients(req.Recipients); err != nil {
 		return err
 	}
 	t := store.Target{Name: cut(req.Name, 200), Kind: req.Kind, URL: req.URL, Format: req.Format, AllowPrivate: req.AllowPrivate, Recipients: req.Recipients, Secret: make([]byte, 32)}
+	rand.Read(t.Secret) // never fails: crypto/rand ends the process instead
+	switch {
+	case t.Format == export.PagerDuty:
+		t.Secret = []byte(req.RoutingKey)
+	case req.RoutingKey != "":
+		return refuse(http.StatusUnprocessableEntity, "routing_key: only format pagerduty has one")
+	}
 	if err := export.CheckTarget(t); err != nil {
 		return refuse(http.StatusUnprocessableEntity, "%v", err)
 	}
-	rand.Read(t.Secret) // never fails: crypto/rand ends the process instead
 	t, err := s.store.AddTarget(r.Context(), p.Actor, t)
 	if err != nil {
 		return err
 	}
 	info := targetInfo(t)
-	if t.Kind == "webhook" {
+	if t.Kind == "webhook" && t.Format != export.PagerDuty {
 		info.Secret = "whsec_" + base64.StdEncoding.EncodeToString(t.Secret)
 	}
 	return writeJSON(w, http.StatusCreated, info)

@@ -317,10 +317,11 @@ type Target struct {
 	Name         string     `json:"name"`
 	Kind         string     `json:"kind"`                    // webhook, syslog
 	URL          string     `json:"url"`                     // https://... or tls://HOST:PORT
-	Format       string     `json:"format"`                  // native, ocsf, ecs, slack; for syslog cef, ocsf, ecs
+	Format       string     `json:"format"`                  // native, ocsf, ecs, slack, teams, pagerduty; for syslog cef, ocsf, ecs
 	AllowPrivate bool       `json:"allow_private,omitempty"` // may lie in a private network
 	Recipients   []string   `json:"recipients,omitempty"`    // whom it reaches ("CISO", "Legal"): it gets what is for them and nothing else
 	Secret       string     `json:"secret,omitempty"`        // "whsec_...", shown once, in the answer that made it
+	RoutingKey   string     `json:"routing_key,omitempty"`   // of PagerDuty: taken, never shown
 	Waiting      int        `json:"waiting,omitempty"`
 	Failures     int        `json:"failures,omitempty"` // in a row
 	PausedUntil  *time.Time `json:"paused_until,omitempty"`

@@ -25,13 +25,13 @@ func event(path string) *Event {
 	at := time.Unix(1700000000, 0).UTC()
 	return &Event{Name: store.EventOpened, Time: at, Alert: store.Alert{ID: "a1", State: store.AlertOpen, Severity: 1, Model: "aurora|x", Version: "3", Host: "h", User: "u=1 suser=root",
 		DestClass: "removable", Verdict: api.Identical, Path: path, Process: "/usr/bin/cp", Hits: 2, FirstSeen: at, LastSeen: at},
-		Hit: &api.Hit{Verdict: api.Verdict{Size: 5, Digests: &api.Digests{SHA256: strings.Repeat("a", 64)}}}}
+		Hit: &api.Hit{Process: &api.Process{PID: 4711, Name: "cp", Exe: "/usr/bin/cp"}, Verdict: api.Verdict{Size: 5, Digests: &api.Digests{SHA256: strings.Repeat("a", 64)}}}}
 }
 
 // Hostile text stays in its field in every format.
 func TestHostileTextStaysInItsField(t *testing.T) {
 	evil := "/x\nCEF:0|a|b|c|d|e|10| act=none\r\x1b[31m\u202e<!channel> & \"" + strings.Repeat("A", 70000)
-	for _, format := range []string{Native, OCSF, ECS, CEF, Slack} {
+	for _, format := range []string{Native, OCSF, ECS, CEF, Slack, Teams, PagerDuty} {
 		body, _, err := Render(format, event(evil))
 		if err != nil {
 			t.Fatal(err)

@@ -13,15 +13,18 @@ import (
 	"weightwarden/internal/api"
 	"weightwarden/internal/cli"
 	"weightwarden/server/store"
+	"weightwarden/server/techniques"
 )
 
 // Formats of a message.
 const (
-	Native = "native"
-	OCSF   = "ocsf"
-	ECS    = "ecs"
-	CEF    = "cef"
-	Slack  = "slack"
+	Native    = "native"
+	OCSF      = "ocsf"
+	ECS       = "ecs"
+	CEF       = "cef"
+	Slack     = "slack"
+	Teams     = "teams"
+	PagerDuty = "pagerduty"
 )
 
 // Event is what a message tells of: an alert and its newest hit.
@@ -31,6 +34,7 @@ type Event struct {
 	Hit        *api.Hit
 	Notice     *store.Notice     // of a case, instead of an alert
 	Checkpoint *store.Checkpoint // of the audit log, instead of an alert
+	RoutingKey string            // of the service at PagerDuty
 	Time       time.Time
 }
 
@@ -49,7 +53,11 @@ func Render(format string, e *Event) (body []byte, mediaType string, err error) 
 	case ECS:
 		v = ecs(e)
 	case Slack:
-		v = map[string]string{"text": sentence(e)}
+		v = map[string]string{"text": slackText(sentence(e))}
+	case Teams:
+		v = teamsAlert(e)
+	case PagerDuty:
+		v = pagerDutyAlert(e)
 	case CEF:
 		return []byte(cef(e)), "text/plain; charset=utf-8", nil
 	case Native:
@@ -68,11 +76,16 @@ func native(e *Event) map[string]any {
 		"last_seen": a.LastSeen, "agent": a.Agent, "resolution": a.Resolution}
 }
 
-// sentence is one line for people. Chat systems give < > & a meaning of their own.
+// sentence is one line for people.
 func sentence(e *Event) string {
 	a := &e.Alert
 	text := fmt.Sprintf("[%s] %s of %s %s: %s on %s, to %s: %s", severityWord(a.Severity), a.Verdict, a.Model, a.Version, a.User, a.Host, a.DestClass, a.Path)
-	return strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;").Replace(limit(cli.PrintableLine(text), 1000))
+	return limit(cli.PrintableLine(text), 1000)
+}
+
+// slackText escapes what Slack gives a meaning of its own.
+func slackText(s string) string {
+	return strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;").Replace(s)
 }
 
 func limit(s string, n int) string {
@@ -111,14 +124,50 @@ func ocsf(e *Event) map[string]any {
 		"finding_info": map[string]any{"uid": a.ID, "title": fmt.Sprintf("%s of model %s %s", a.Verdict, a.Model, a.Version), "desc": limit(cli.PrintableLine(describe(e)), 2000),
 			"created_time": a.FirstSeen.UnixMilli(), "first_seen_time": a.FirstSeen.UnixMilli(), "last_seen_time": a.LastSeen.UnixMilli(),
 			"analytic": map[string]any{"type_id": 5, "type": "Fingerprinting", "name": "weightwarden " + strings.ToLower(string(a.Verdict))},
-			"attacks":  []any{map[string]any{"version": "AML 5.6", "technique": map[string]any{"uid": "AML.T0025", "name": "Exfiltration via Cyber Means"}}}},
+			"attacks":  ocsfAttacks(e)},
 		"data_security": map[string]any{"detection_system_id": 1, "data_lifecycle_state_id": lifecycle, "category_id": 99, "category": "Model weights"},
-		"actor":         map[string]any{"user": map[string]any{"name": a.User}, "process": map[string]any{"name": base(a.Process), "path": a.Process}},
+		"actor":         ocsfActor(e),
 		"device":        map[string]any{"type_id": 0, "hostname": a.Host, "uid": a.Agent},
 		"resources":     []any{map[string]any{"type": "model", "name": a.Model, "version": a.Version}},
 	}
 	finding["file"] = ocsfFile(e)
 	return finding
+}
+
+// ocsfActor is who copied, and by what: a process of OCSF has an id, a program
+// without one is the actor's application.
+func ocsfActor(e *Event) map[string]any {
+	actor := map[string]any{"user": map[string]any{"name": e.Alert.User}}
+	switch {
+	case e.Hit != nil && e.Hit.Process != nil && e.Hit.Process.PID > 0:
+		actor["process"] = map[string]any{"pid": e.Hit.Process.PID, "name": base(e.Alert.Process), "path": e.Alert.Process}
+	case e.Alert.Process != "":
+		actor["app_name"] = base(e.Alert.Process)
+	}
+	return actor
+}
+
+// ocsfAttacks are the techniques that the alert, or better its newest hit, stands for.
+func ocsfAttacks(e *Event) []any {
+	facts := e.Alert.Facts()
+	if e.Hit != nil {
+		facts.Event, facts.Remote = e.Hit.Event, e.Hit.Process != nil && e.Hit.Process.Remote != ""
+	}
+	out := []any{}
+	for _, t := range techniques.For(facts) {
+		attack := map[string]any{"version": t.Version}
+		parent, sub := t.Parent()
+		if sub != "" {
+			attack["sub_technique"] = map[string]any{"uid": t.ID, "name": sub, "src_url": t.URL()}
+		}
+		technique := map[string]any{"uid": t.ParentID(), "src_url": t.URL()}
+		if parent != "" {
+			technique["name"] = parent
+		}
+		attack["technique"] = technique
+		out = append(out, attack)
+	}
+	return out
 }
 
 func ocsfFile(e *Event) map[string]any {

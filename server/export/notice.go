@@ -5,7 +5,6 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
-	"strings"
 	"time"
 
 	"weightwarden/internal/cli"
@@ -24,7 +23,11 @@ func renderNotice(format string, e *Event) (body []byte, mediaType string, err e
 		v = map[string]any{"@timestamp": e.Time.UTC(), "ecs": map[string]string{"version": "8.17.0"}, "message": text,
 			"event": map[string]any{"kind": "alert", "category": []string{"intrusion_detection"}, "action": e.Name, "severity": n.Severity, "id": cmp.Or(n.Case, n.Agent)}}
 	case Slack:
-		v = map[string]string{"text": strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;").Replace(text)}
+		v = map[string]string{"text": slackText(text)}
+	case Teams:
+		v = teamsCard(text, nil)
+	case PagerDuty:
+		v = pagerDutyNotice(e, text)
 	case CEF:
 		return fmt.Appendf(nil, "CEF:0|weightwarden|fpserver|1|%s|%s|%d|externalId=%s", cefHead(e.Name), cefHead(text), []int{3, 10, 8, 5, 3}[min(max(n.Severity, 0), 4)], cefValue(cmp.Or(n.Case, n.Agent))),
 			"text/plain; charset=utf-8", nil
@@ -58,9 +61,7 @@ func ocsfIncident(e *Event, text string) map[string]any {
 		"status_id": 2, "time": e.Time.UnixMilli(), "desc": text,
 		"metadata":          map[string]any{"version": "1.8.0", "uid": id, "product": map[string]any{"name": "weightwarden", "vendor_name": "weightwarden"}},
 		"finding_info_list": []any{map[string]any{"uid": id, "title": n.Ref}}}
-	if n.Recipient != "" {
-		out["assignee_group"] = map[string]any{"name": n.Recipient}
-	}
+	out["assignee_group"] = map[string]any{"name": cmp.Or(n.Recipient, "SOC")} // the class wants one
 	if !n.Due.IsZero() {
 		out["end_time"] = n.Due.Truncate(time.Millisecond).UnixMilli()
 	}

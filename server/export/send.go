@@ -49,12 +49,28 @@ func CheckTarget(t store.Target) error {
 	case t.Kind == "webhook" && u.Scheme == "https" && t.Format != CEF:
 	case t.Kind == "syslog" && u.Scheme == "tls" && u.Port() != "" && (t.Format == CEF || t.Format == OCSF || t.Format == ECS):
 	default:
-		return errors.New("want a webhook with https:// and format native, ocsf, ecs or slack, or syslog with tls://HOST:PORT and format cef, ocsf or ecs")
+		return errors.New("want a webhook with https:// and format native, ocsf, ecs, slack, teams or pagerduty, or syslog with tls://HOST:PORT and format cef, ocsf or ecs")
+	}
+	if t.Format == PagerDuty && !routingKey(t.Secret) {
+		return errors.New("routing_key: PagerDuty's integration key for the Events API v2 is wanted, 32 letters and digits")
 	}
 	if _, _, err := Render(t.Format, &Event{}); err != nil {
 		return err
 	}
 	return nil
+}
+
+// routingKey reports whether a secret has the form of an integration key.
+func routingKey(secret []byte) bool {
+	if len(secret) != 32 {
+		return false
+	}
+	for _, c := range secret {
+		if (c < '0' || c > '9') && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') {
+			return false
+		}
+	}
+	return true
 }
 
 // Run delivers until ctx ends. A message is delivered at least once.
@@ -108,6 +124,9 @@ func (s *Sender) deliver(ctx context.Context, d store.Delivery) error {
 	if err != nil {
 		return err
 	}
+	if d.Target.Format == PagerDuty {
+		e.RoutingKey = string(d.Target.Secret)
+	}
 	body, mediaType, err := Render(d.Target.Format, e)
 	if err != nil {
 		return err
@@ -150,7 +169,9 @@ func (s *Sender) webhook(ctx context.Context, d store.Delivery, body []byte, med
 	req.Header.Set("User-Agent", "weightwarden")
 	req.Header.Set("webhook-id", d.ID)
 	req.Header.Set("webhook-timestamp", stamp)
-	req.Header.Set("webhook-signature", "v1,"+Sign(d.Target.Secret, d.ID, stamp, body))
+	if d.Target.Format != PagerDuty { // whose secret is in the body and signs nothing
+		req.Header.Set("webhook-signature", "v1,"+Sign(d.Target.Secret, d.ID, stamp, body))
+	}
 	transport := &http.Transport{DialContext: dialer(d.Target).DialContext, DisableKeepAlives: true, TLSHandshakeTimeout: oneTry}
 	c := &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	resp, err := c.Do(req)

@@ -15,8 +15,8 @@ type Target struct {
 	Name         string
 	Kind         string // "webhook", "syslog"
 	URL          string
-	Format       string // "native", "ocsf", "ecs", "cef", "slack"
-	Secret       []byte // signs webhooks; kept readable, since it must sign
+	Format       string // "native", "ocsf", "ecs", "cef", "slack", "teams", "pagerduty"
+	Secret       []byte // signs webhooks, or PagerDuty's routing key; kept readable, since it must be used
 	AllowPrivate bool   // may lie in a private network
 	Created      time.Time
 	Failures     int // in a row

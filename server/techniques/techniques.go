@@ -7,7 +7,10 @@
 // Sources: mitre-atlas/atlas-data 5.6, attack.mitre.org for Enterprise v19.
 package techniques
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // The frameworks, with the versions that the ids are from.
 const (
@@ -36,6 +39,31 @@ func (t Technique) URL() string {
 		id, sub = id[:5], "/"+id[6:]
 	}
 	return "https://attack.mitre.org/techniques/" + id + sub
+}
+
+// ParentID is the id without the part that names a sub-technique.
+func (t Technique) ParentID() string {
+	head, rest, atlas := strings.Cut(t.ID, ".T") // "AML.T0048.004"
+	if !atlas {
+		id, _, _ := strings.Cut(t.ID, ".")
+		return id
+	}
+	number, _, _ := strings.Cut(rest, ".")
+	return head + ".T" + number
+}
+
+// Parent splits the name of a sub-technique into those of the technique ("" where
+// the framework's name does not say it) and of the sub-technique; sub is "" for what
+// is no sub-technique.
+func (t Technique) Parent() (technique, sub string) {
+	if t.ParentID() == t.ID {
+		return t.Name, ""
+	}
+	technique, sub, ok := strings.Cut(t.Name, ": ")
+	if !ok {
+		return "", t.Name
+	}
+	return technique, sub
 }
 
 func atlas(id, name string) Technique  { return Technique{"AML." + id, name, ATLAS, ATLASVersion, ""} }

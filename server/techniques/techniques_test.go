@@ -110,3 +110,19 @@ func TestLayerHasSightingsAndCoverage(t *testing.T) {
 		t.Errorf("no ATLAS in %v", l.Metadata)
 	}
 }
+
+func TestParent(t *testing.T) {
+	for id, want := range map[string][3]string{
+		"T1052.001":     {"T1052", "Exfiltration Over Physical Medium", "Exfiltration over USB"},
+		"T1005":         {"T1005", "Data from Local System", ""},
+		"AML.T0035":     {"AML.T0035", "AI Artifact Collection", ""},
+		"AML.T0048.004": {"AML.T0048", "External Harms", "AI Intellectual Property Theft"},
+		"AML.T0005.001": {"AML.T0005", "", "Train Proxy via Replication"},
+	} {
+		x, ok := Find(id)
+		name, sub := x.Parent()
+		if got := [3]string{x.ParentID(), name, sub}; !ok || got != want {
+			t.Errorf("%s: %q, want %q", id, got, want)
+		}
+	}
+}
