@@ -11,9 +11,8 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/zeebo/blake3"
-
 	"weightwarden/fingerprint/chunk"
+	"weightwarden/fingerprint/internal/keyhash"
 	"weightwarden/fingerprint/sketch"
 	"weightwarden/formats"
 	"weightwarden/formats/quant"
@@ -311,13 +310,13 @@ func allPlain(f *Fingerprint, t *Tensor) bool {
 type worker struct {
 	*computer
 	split  *chunk.Splitter
-	hash   *blake3.Hasher
+	hash   *keyhash.Hasher
 	floats []float32
 	carry  []byte
 }
 
 func (c *computer) newWorker() *worker {
-	h, err := blake3.NewKeyed(c.hasher)
+	h, err := keyhash.New(c.hasher)
 	if err != nil {
 		panic(err) // 32 bytes by construction
 	}
@@ -416,10 +415,7 @@ func (w *worker) open(p *plan, skip int64) (io.Reader, error) {
 }
 
 func (w *worker) chunkKey(b []byte) (key ChunkKey) {
-	w.hash.Reset()
-	w.hash.Write(b)
-	var sum [32]byte
-	w.hash.Sum(sum[:0])
+	sum := w.hash.Sum(b)
 	copy(key[:], sum[:])
 	return key
 }

@@ -11,10 +11,13 @@ import (
 // available lists the paths this processor has, the best last. The kernels need AVX2 for integers and F16C for binary16;
 // no processor is known that has the first without the second, but both are asked for.
 func available() []path {
-	if cpuid.CPU.Supports(cpuid.AVX2, cpuid.F16C) {
+	switch {
+	case !cpuid.CPU.Supports(cpuid.AVX2, cpuid.F16C):
+		return []path{pathPure}
+	case !cpuid.CPU.Supports(cpuid.AVX512F, cpuid.AVX512VL):
 		return []path{pathPure, pathAVX2}
 	}
-	return []path{pathPure}
+	return []path{pathPure, pathAVX2, pathAVX512}
 }
 
 // The methods below do as much of the work as whole groups allow and return where plain Go goes on.
@@ -23,7 +26,7 @@ func available() []path {
 func (p path) skipUncut(data []byte, c1, c2, threshold uint32, from int) int {
 	const group = 128 // bytes; the last position of a group reads 4 more
 	groups := (len(data) - from - 4) / group
-	if p != pathAVX2 || groups <= 0 {
+	if !p.avx2() || groups <= 0 {
 		return from
 	}
 	return from + group*cutGroupsAVX2(&data[from], groups, c1, c2, threshold-1)
@@ -32,7 +35,7 @@ func (p path) skipUncut(data []byte, c1, c2, threshold uint32, from int) int {
 // accumulateGroups takes whole groups of 64 columns in, stripe after stripe of 64 buckets.
 func (p path) accumulateGroups(acc, row []float32, signs []uint32) int {
 	groups := len(row) / 64
-	if p != pathAVX2 {
+	if !p.avx2() {
 		return 0
 	}
 	for s, stripes := 0, len(acc)/64; s < min(stripes, groups); s++ {
@@ -43,7 +46,7 @@ func (p path) accumulateGroups(acc, row []float32, signs []uint32) int {
 
 func (p path) accumulateClippedGroups(acc, row []float32, signs []uint32, mean, limit float32) int {
 	groups := len(row) / 64
-	if p != pathAVX2 {
+	if !p.avx2() {
 		return 0
 	}
 	for s, stripes := 0, len(acc)/64; s < min(stripes, groups); s++ {
@@ -54,7 +57,7 @@ func (p path) accumulateClippedGroups(acc, row []float32, signs []uint32, mean, 
 
 func (p path) statsGroups(s *partial, row []float32) int {
 	groups := len(row) / lanes
-	if p != pathAVX2 || groups == 0 {
+	if !p.avx2() || groups == 0 {
 		return 0
 	}
 	statsAVX2(&s.sum[0], &row[0], groups) // squares follow the sums
@@ -63,7 +66,7 @@ func (p path) statsGroups(s *partial, row []float32) int {
 
 func (p path) addScaledGroups(cols, row []float32, negative bool) int {
 	groups := len(row) / 32
-	if p != pathAVX2 || groups == 0 {
+	if !p.avx2() || groups == 0 {
 		return 0
 	}
 	var flip uint32
@@ -76,7 +79,7 @@ func (p path) addScaledGroups(cols, row []float32, negative bool) int {
 
 func (p path) widenGroups(dst []float32, src []byte, w widening) int {
 	groups := len(dst) / 32
-	if p != pathAVX2 || groups == 0 {
+	if !p.avx2() || groups == 0 {
 		return 0
 	}
 	switch w {
@@ -102,7 +105,7 @@ func (p path) widenGroups(dst []float32, src []byte, w widening) int {
 func (p path) decodeSomeBlocks(dst []float32, src []byte, b block) int {
 	values, _ := b.shape()
 	n := len(dst) / values
-	if p != pathAVX2 || n == 0 {
+	if !p.avx2() || n == 0 {
 		return 0
 	}
 	switch b {
@@ -130,4 +133,13 @@ func (p path) decodeSomeBlocks(dst []float32, src []byte, b block) int {
 		return 0
 	}
 	return n
+}
+
+// hashLanes does what Hash16 promises, or nothing where it returns false.
+func (p path) hashLanes(out *[32 * HashLanes]byte, data []byte, j *HashJob) bool {
+	if !p.hasHash() {
+		return false
+	}
+	hash16AVX512(&out[0], &data[0], j.Stride, j.Blocks, &j.Key[0], &j.Counters[0], j.Flags, j.First, j.Last, j.Length)
+	return true
 }

@@ -88,3 +88,6 @@ func (p path) widenGroups(dst []float32, src []byte, w widening) int {
 
 // decodeSomeBlocks decodes nothing: blocks are left to plain Go here.
 func (path) decodeSomeBlocks(_ []float32, _ []byte, _ block) int { return 0 }
+
+// hashLanes does nothing: there is no kernel here.
+func (path) hashLanes(_ *[32 * HashLanes]byte, _ []byte, _ *HashJob) bool { return false }

@@ -19,3 +19,6 @@ func (path) addScaledGroups(_, _ []float32, _ bool) int { return 0 }
 func (path) widenGroups(_ []float32, _ []byte, _ widening) int { return 0 }
 
 func (path) decodeSomeBlocks(_ []float32, _ []byte, _ block) int { return 0 }
+
+// hashLanes does nothing: there is no kernel here.
+func (path) hashLanes(_ *[32 * HashLanes]byte, _ []byte, _ *HashJob) bool { return false }

@@ -8,18 +8,19 @@ type path uint8
 const (
 	pathPure path = iota
 	pathAVX2
+	pathAVX512 // the kernels of AVX2, and one more for hashing
 	pathNEON
 )
 
 // String returns the name that WEIGHTWARDEN_SIMD takes.
 func (p path) String() string {
-	return [...]string{pathPure: "pure", pathAVX2: "avx2", pathNEON: "neon"}[p]
+	return [...]string{pathPure: "pure", pathAVX2: "avx2", pathAVX512: "avx512", pathNEON: "neon"}[p]
 }
 
 // active is the path of this process.
 var active = choose(os.Getenv("WEIGHTWARDEN_SIMD"))
 
-// Active names the path in use: "pure", "avx2" or "neon". It is the best that the processor has unless the environment
+// Active names the path in use: "pure", "avx2", "avx512" or "neon". It is the best that the processor has unless the environment
 // variable WEIGHTWARDEN_SIMD names another that it has too.
 func Active() string { return active.String() }
 
@@ -27,7 +28,12 @@ func Active() string { return active.String() }
 // speed in plain Go do better than the ones here, which are written to define the result.
 func HasBlocks() bool { return active.hasBlocks() }
 
-func (p path) hasBlocks() bool { return p == pathAVX2 }
+func (p path) hasBlocks() bool { return p.avx2() }
+
+func (p path) hasHash() bool { return p == pathAVX512 }
+
+// avx2 reports whether the kernels of AVX2 are to be used.
+func (p path) avx2() bool { return p == pathAVX2 || p == pathAVX512 }
 
 // choose returns the path called wanted if this build and this processor have it, else the best they have.
 func choose(wanted string) path {
