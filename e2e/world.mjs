@@ -2,6 +2,7 @@
 import { chromium } from "playwright-core";
 import { spawn, execFileSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, mkdirSync } from "node:fs";
+import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 
@@ -18,6 +19,14 @@ export async function until(what, ask, patience = 60_000) {
     if (Date.now() > end) throw new Error(`waited ${patience / 1000} s in vain for ${what}`);
     await new Promise((done) => setTimeout(done, 200));
   }
+}
+
+async function freePort() {
+  const probe = createServer().listen(0, "127.0.0.1");
+  await new Promise((done) => probe.once("listening", done));
+  const { port } = probe.address();
+  await new Promise((done) => probe.close(done));
+  return port;
 }
 
 export class World {
@@ -37,17 +46,20 @@ export class World {
     return p;
   }
 
-  async server({ demo = false } = {}) {
+  // named: under a name, which passkeys are bound to, and a port that is known before.
+  async server({ demo = false, named = false } = {}) {
     this.data = join(this.dir, "server");
     if (demo) this.run("fpserver", ["demo-data", "--data", this.data]);
-    const p = this.start("fpserver", ["serve", "--data", this.data, "--listen", "127.0.0.1:0"]);
+    const port = named ? await freePort() : 0;
+    const p = this.start("fpserver", ["serve", "--data", this.data, "--listen", `127.0.0.1:${port}`, ...(named ? ["--url", `https://localhost:${port}`] : [])]);
     this.url = await until("the server", () => p.out.match(/listening on (https:\S+)/)?.[1]);
+    if (named) this.url = `https://localhost:${port}`;
     this.token = readFileSync(join(this.data, "admin-token"), "utf8").trim();
     this.env = { WEIGHTWARDEN_SERVER: this.url, WEIGHTWARDEN_CA: join(this.data, "ca.pem"), WEIGHTWARDEN_TOKEN: this.token };
   }
 
-  async browser() {
-    this.chromium = await chromium.launch({ executablePath: process.env.CHROMIUM || "/usr/bin/chromium", args: ["--no-sandbox", "--disable-dev-shm-usage"] });
+  async browser(args = []) {
+    this.chromium = await chromium.launch({ executablePath: process.env.CHROMIUM || "/usr/bin/chromium", args: ["--no-sandbox", "--disable-dev-shm-usage", ...args] });
     mkdirSync(shots, { recursive: true });
   }
 

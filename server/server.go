@@ -46,6 +46,7 @@ type Config struct {
 	SessionLife time.Duration    // of the console, at most; 0: 12 hours
 	SessionIdle time.Duration    // of the console, without doing anything; 0: 2 hours
 	OIDC        *auth.OIDC       // nil: people have accounts here
+	URL         string           // of this server as browsers see it, for passkeys; "": there are none
 	TokenRate   float64          // requests a second that a token may make; 0: 50
 }
 
@@ -75,6 +76,7 @@ type Server struct {
 	metrics   *metrics
 	limits    *auth.Limiter
 	passwords *auth.Hasher
+	passkeys  *auth.Passkeys // nil: none
 	rates     *auth.Rates
 	cert      atomic.Pointer[tls.Certificate]
 	now       func() time.Time
@@ -123,7 +125,7 @@ func (s *Server) prepare(ctx context.Context) error {
 	if s.playbook, err = cases.PB53(); err != nil {
 		return err
 	}
-	if s.console, err = ui.New(ui.Config{Store: s.store, Playbook: s.playbook, Sealer: s, Log: s.log, Version: s.cfg.Version, AuthFailed: s.metrics.authFailed, Passwords: s.passwords, Rates: s.rates, OIDC: s.cfg.OIDC,
+	if s.console, err = ui.New(ui.Config{Store: s.store, Playbook: s.playbook, Sealer: s, Log: s.log, Version: s.cfg.Version, AuthFailed: s.metrics.authFailed, Passwords: s.passwords, Rates: s.rates, OIDC: s.cfg.OIDC, Passkeys: s.passkeys,
 		Sessions: ui.Sessions{Life: cmp.Or(s.cfg.SessionLife, defaultLife), Idle: cmp.Or(s.cfg.SessionIdle, defaultIdle)}}); err != nil {
 		return err
 	}
@@ -165,6 +167,11 @@ func (s *Server) loadSigner() error {
 	}
 	if s.signer, err = note.NewSigner(skey); err != nil {
 		return fmt.Errorf("%q: %w", path, err)
+	}
+	if s.cfg.URL != "" {
+		if s.passkeys, err = auth.NewPasskeys(s.cfg.URL, []byte(skey)); err != nil {
+			return err
+		}
 	}
 	_, err = note.NewVerifier(s.verifier)
 	return err

@@ -19,10 +19,10 @@ import (
 
 // serveFlags are those of fpserver serve.
 type serveFlags struct {
-	data, listen, database, names, level string
-	life, idle                           time.Duration // of sessions
-	rate                                 float64       // requests a second of a token
-	oidc                                 string        // file
+	data, listen, database, names, level, url string
+	life, idle                                time.Duration // of sessions
+	rate                                      float64       // requests a second of a token
+	oidc                                      string        // file
 }
 
 func serveCommand() cli.Command {
@@ -41,6 +41,7 @@ each a copy of ca.pem, ca.key and snapshot.key. SIGTERM ends it after the reques
 			fs.DurationVar(&f.life, "session-life", 12*time.Hour, "`TIME` after which people must sign in to the console anew")
 			fs.DurationVar(&f.idle, "session-idle", 2*time.Hour, "`TIME` without use after which a session of the console ends")
 			fs.Float64Var(&f.rate, "token-rate", 50, "`N` requests a second that a token, a person or a stranger's address may make")
+			fs.StringVar(&f.url, "url", "", "`URL` of this server as browsers see it (https://NAME[:PORT]); people may have passkeys then")
 			fs.StringVar(&f.oidc, "oidc", "", "JSON `FILE` that says how people sign in at an identity provider")
 			fs.StringVar(&f.level, "log-level", "info", "`LEVEL`: debug, info, warn, error")
 			return func(ctx context.Context, env *cli.Env, args []string) error { return serve(ctx, env, f, args) }
@@ -59,7 +60,7 @@ func serve(ctx context.Context, env *cli.Env, f *serveFlags, args []string) (err
 	if err := level.UnmarshalText([]byte(f.level)); err != nil {
 		return cli.Usagef("log level %q", f.level)
 	}
-	cfg := server.Config{DataDir: f.data, DatabaseURL: f.database, Version: buildinfo.Version(), Notice: env.Stdout, SessionLife: f.life, SessionIdle: f.idle, TokenRate: f.rate,
+	cfg := server.Config{DataDir: f.data, DatabaseURL: f.database, Version: buildinfo.Version(), Notice: env.Stdout, SessionLife: f.life, SessionIdle: f.idle, TokenRate: f.rate, URL: f.url,
 		Log: slog.New(slog.NewJSONHandler(env.Stderr, &slog.HandlerOptions{Level: level}))}
 	if f.names != "" {
 		cfg.Names = strings.Split(f.names, ",")

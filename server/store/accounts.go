@@ -108,9 +108,16 @@ func (s *Store) DisableAccount(ctx context.Context, by Actor, id string, disable
 const setPassword = "password = ?, temporary = ?, failures = 0, locked = 0"
 
 // SetPassword stores a password's PHC string that somebody else than the person knows:
-// it is good until the person chose another one. All sessions of the account end.
+// it is good until the person chose another one. All sessions of the account end, and
+// its passkeys go: whoever took the account over may have added one.
 func (s *Store) SetPassword(ctx context.Context, by Actor, id, phc string) error {
-	return s.changeAccount(ctx, by, id, "account.password", map[string]any{"by_owner": false}, setPassword, phc, 1)
+	return s.Write(ctx, func(ctx context.Context, tx *Tx) error {
+		n, err := tx.exec(ctx, "DELETE FROM passkey WHERE account = ?", id)
+		if err != nil {
+			return err
+		}
+		return tx.changeAccount(ctx, by, id, "account.password", map[string]any{"by_owner": false, "passkeys_removed": n}, setPassword, phc, 1)
+	})
 }
 
 // ChangePassword stores the PHC string of the password that the person chose, and ends

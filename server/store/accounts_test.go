@@ -147,6 +147,60 @@ func testAttempts(t *testing.T, s *store.Store) {
 	}
 }
 
+// A passkey begins one session for each question, while it and its account are good.
+func testPasskeys(t *testing.T, s *store.Store) {
+	ctx := t.Context()
+	a, err := s.AddAccount(ctx, actor(), store.Account{Name: "ada", Roles: []string{"reader"}}, "first")
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := store.Passkey{ID: "k1", Account: a.ID, Name: "blue key", Record: []byte("{}")}
+	if err := s.AddPasskey(ctx, actor(), key); !errors.Is(err, store.ErrConflict) {
+		t.Errorf("while the first password is good: %v", err)
+	}
+	if err := s.ChangePassword(ctx, actor(), a.ID, "first", "own"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.AddPasskey(ctx, actor(), key); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.AddPasskey(ctx, actor(), key); !errors.Is(err, store.ErrConflict) {
+		t.Errorf("the same again: %v", err)
+	}
+	asked := time.Now().Truncate(time.Microsecond)
+	begin := func(id string, asked time.Time) error {
+		sess := store.Session{Subject: a.ID, Name: a.Name, Roles: a.Roles, Expires: time.Now().Add(time.Hour), Passkey: &store.PasskeyUse{ID: id, Record: []byte(`{"n":1}`), Begun: asked}}
+		return s.AddSession(ctx, actor(), sess, []byte(store.NewID()))
+	}
+	if err := begin("k1", asked); err != nil {
+		t.Error(err)
+	}
+	keys, err := s.Passkeys(ctx, a.ID)
+	if err != nil || len(keys) != 1 || string(keys[0].Record) != `{"n":1}` || !keys[0].LastUsed.Equal(asked) || keys[0].Name != "blue key" {
+		t.Errorf("%+v, %v", keys, err)
+	}
+	for why, try := range map[string]func() error{"the same question": func() error { return begin("k1", asked) }, "another passkey": func() error { return begin("k2", asked.Add(time.Second)) }} {
+		if err := try(); !errors.Is(err, store.ErrNotFound) {
+			t.Errorf("%s: %v", why, err)
+		}
+	}
+	if err := s.DeletePasskey(ctx, actor(), "somebody else", "k1"); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("another's passkey: %v", err)
+	}
+	if err := s.DisableAccount(ctx, actor(), a.ID, true); err != nil {
+		t.Fatal(err)
+	}
+	if err := begin("k1", asked.Add(time.Second)); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("of a disabled account: %v", err)
+	}
+	if err := s.SetPassword(ctx, actor(), a.ID, "reset"); err != nil {
+		t.Fatal(err)
+	}
+	if keys, err := s.Passkeys(ctx, a.ID); err != nil || len(keys) > 0 {
+		t.Errorf("after a reset: %+v, %v", keys, err)
+	}
+}
+
 // The waits double, up to a quarter of an hour.
 func TestLockAfter(t *testing.T) {
 	for failures, seconds := range []int{0, 0, 0, 0, 0, 10, 20, 40, 80, 160, 320, 640, 900, 900} {

@@ -119,6 +119,14 @@ func (s *Store) AttemptFailed(ctx context.Context, a Attempt, remote string) err
 	})
 }
 
+// AttemptPassed takes back an attempt that was right and begins no session.
+func (s *Store) AttemptPassed(ctx context.Context, account string) error {
+	return s.Write(ctx, func(ctx context.Context, tx *Tx) error {
+		_, err := tx.exec(ctx, "UPDATE account SET failures = 0, locked = 0 WHERE id = ?", account)
+		return err
+	})
+}
+
 // AddSession stores a session by the hash of its cookie. It is ErrNotFound where what
 // it was begun with is no longer good: the token was revoked, or the account disabled
 // or given another password, while its owner signed in.
@@ -147,6 +155,8 @@ func (t *Tx) stillGood(ctx context.Context, sess Session, now int64) error {
 	switch {
 	case sess.TokenID != "":
 		n, err = t.exec(ctx, "UPDATE token SET last_used = ? WHERE id = ? AND revoked = 0 AND (expires = 0 OR expires > ?)", now, sess.TokenID, now)
+	case sess.Passkey != nil:
+		n, err = t.usePasskey(ctx, sess.Subject, sess.Passkey, now)
 	case sess.PHC != "":
 		n, err = t.exec(ctx, "UPDATE account SET failures = 0, locked = 0, last_used = ? WHERE id = ? AND disabled = 0 AND password = ?", now, sess.Subject, sess.PHC)
 	}

@@ -36,6 +36,7 @@ func TestStore(t *testing.T) {
 		{Name: "Tokens", Run: testTokens},
 		{Name: "Accounts", Run: testAccounts},
 		{Name: "Attempts", Run: testAttempts},
+		{Name: "Passkeys", Run: testPasskeys},
 		{Name: "EnrolAndClones", Run: testEnrolAndClones},
 		{Name: "Registry", Run: testRegistry},
 		{Name: "SnapshotBlobs", Run: testSnapshotBlobs},

@@ -43,8 +43,9 @@ type Session struct {
 	Subject  string // who: token or user id
 	Name     string
 	Roles    []string
-	TokenID  string // the token it began with; revoking that ends the session
-	PHC      string // of the password it began with; only for AddSession
+	TokenID  string      // the token it began with; revoking that ends the session
+	PHC      string      // of the password it began with; only for AddSession
+	Passkey  *PasskeyUse // that it began with; only for AddSession
 	CSRF     string
 	Created  time.Time
 	Seen     time.Time // when the person last did something, to the minute

@@ -21,6 +21,8 @@ type loginForm struct {
 	Error string
 	Name  string
 	OIDC  string // what the identity provider is called; "" where there is none
+	// Passkeys says that this server takes them.
+	Passkeys bool
 }
 
 func (c *Console) loginPage(v *visit) error {
@@ -33,7 +35,7 @@ func (c *Console) loginPage(v *visit) error {
 }
 
 func (c *Console) loginForm(next, why string) loginForm {
-	f := loginForm{Next: next, Error: why}
+	f := loginForm{Next: next, Error: why, Passkeys: c.passkeys != nil}
 	if c.oidc != nil {
 		f.OIDC = c.oidc.Name()
 	}
@@ -50,7 +52,7 @@ func localPath(next string) string {
 
 // errSignIn is what a visitor is told whatever was wrong, so that nobody learns which
 // names there are.
-const errSignIn = "That name and password, or that token, is not known here, or it is no longer good."
+const errSignIn = "That name and password, token or passkey is not known here, or it is no longer good."
 
 const errBusy = "Too many people sign in at this moment: try again in a few seconds."
 
@@ -146,6 +148,18 @@ func (c *Console) prove(v *visit) (signingIn, error) {
 		}
 		return who, err
 	}
+	if answer := v.r.PostFormValue("answer"); answer != "" {
+		if wait := c.limits.Try(remote); wait > 0 {
+			return signingIn{}, waitError{"your address", wait}
+		}
+		who, err := c.provePasskey(v, answer)
+		if err == nil {
+			c.limits.Passed(remote)
+		} else {
+			c.failed("passkey")
+		}
+		return who, err
+	}
 	name, password := v.r.PostFormValue("name"), v.r.PostFormValue("password")
 	if name == "" || len(name) > 200 || password == "" {
 		return signingIn{}, store.ErrNotFound
@@ -217,9 +231,23 @@ type accountPage struct {
 	Own       bool // signed in by name
 	Temporary bool
 	Session   *store.Session
-	Idle      time.Duration
+	Idle      string
 	Error     string
 	Least     int
+	Passkeys  []store.Passkey
+	MayAdd    bool // a passkey
+}
+
+// spoken is a duration without parts that are nothing: 2h, 1h30m, 10m.
+func spoken(d time.Duration) string {
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
 }
 
 func (c *Console) accountPage(v *visit) error { return c.renderAccount(v, http.StatusOK, "") }
@@ -230,7 +258,11 @@ func (c *Console) renderAccount(v *visit, status int, why string) error {
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return err
 	}
-	return c.render(v, status, "account", "Your account", "", accountPage{Own: err == nil, Temporary: s.Temporary, Session: s, Idle: c.sessions.Idle, Error: why, Least: auth.MinPassword})
+	p := accountPage{Own: err == nil, Temporary: s.Temporary, Session: s, Idle: spoken(c.sessions.Idle), Error: why, Least: auth.MinPassword, MayAdd: err == nil && c.passkeys != nil && !s.Temporary}
+	if p.Passkeys, err = c.store.Passkeys(v.r.Context(), v.who.ID); err != nil {
+		return err
+	}
+	return c.render(v, status, "account", "Your account", "", p)
 }
 
 // changePassword gives the person another password and a new session; all others end.

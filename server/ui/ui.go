@@ -49,7 +49,8 @@ type Console struct {
 	// Shared with the API.
 	passwords *auth.Hasher
 	rates     *auth.Rates
-	oidc      *auth.OIDC // nil: people sign in here only
+	oidc      *auth.OIDC     // nil: people sign in here only
+	passkeys  *auth.Passkeys // nil: none
 	pages     map[string]*template.Template
 	paths     map[string]auth.Permission // of every page that there is
 	stamp     string                     // changes with the static files, so that browsers fetch new ones
@@ -69,17 +70,18 @@ type Config struct {
 	Log      *slog.Logger
 	Version  string // of the program
 	Sessions Sessions
-	// AuthFailed counts sign-ins that failed, by kind: password, token, oidc.
+	// AuthFailed counts sign-ins that failed, by kind: password, token, oidc, passkey.
 	AuthFailed func(kind string)
 	Passwords  *auth.Hasher
 	Rates      *auth.Rates
-	OIDC       *auth.OIDC // nil: none
+	OIDC       *auth.OIDC     // nil: none
+	Passkeys   *auth.Passkeys // nil: none
 }
 
 // New parses the templates.
 func New(cfg Config) (*Console, error) {
 	c := &Console{store: cfg.Store, playbook: cfg.Playbook, sealer: cfg.Sealer, log: cfg.Log, version: cfg.Version, sessions: cfg.Sessions,
-		limits: auth.NewLimiter(), failed: cfg.AuthFailed, passwords: cfg.Passwords, rates: cfg.Rates, oidc: cfg.OIDC, pages: map[string]*template.Template{}}
+		limits: auth.NewLimiter(), failed: cfg.AuthFailed, passwords: cfg.Passwords, rates: cfg.Rates, oidc: cfg.OIDC, passkeys: cfg.Passkeys, pages: map[string]*template.Template{}}
 	names, err := fs.Glob(templateFiles, "templates/*.html")
 	if err != nil {
 		return nil, err
@@ -133,9 +135,13 @@ func (c *Console) routes() []route {
 		{"POST", "/login", auth.Public, c.login},
 		{"GET", "/login/oidc", auth.Public, c.beginOIDC},
 		{"GET", auth.CallbackPath, auth.Public, c.finishOIDC},
+		{"POST", "/login/passkey", auth.Public, c.beginPasskeySignIn},
 		{"POST", "/logout", auth.Public, c.logout},
 		{"GET", "/account", signedIn, c.accountPage},
 		{"POST", "/account", signedIn, c.changePassword},
+		{"POST", "/account/passkeys/begin", signedIn, c.beginPasskey},
+		{"POST", "/account/passkeys", signedIn, c.addPasskey},
+		{"POST", "/account/passkeys/{id}/delete", signedIn, c.deletePasskey},
 		{"GET", "/{$}", auth.ModelsRead, c.overview},
 		{"GET", "/hits", auth.HitsRead, c.hits},
 		{"GET", "/hits/{id}", auth.HitsRead, c.hit},
