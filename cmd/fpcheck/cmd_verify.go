@@ -125,6 +125,7 @@ func (v *verifier) visit(ctx context.Context, path string) error {
 		return nil
 	}
 	defer src.Close()
+	src.LeaveCache() // what runs on this machine needs its page cache more
 	v.progress.Start(path, src.Size())
 	subject, err := v.judge.Examine(ctx, src, v.quick)
 	var verdict *api.Verdict

@@ -30,7 +30,7 @@ func growth(o options, r *report) error {
 func triage(_ options, r *report) error {
 	r.printf("## Triage\n\nSynthetic bf16 files that take no room, one thread.\n\n")
 	var rows [][]string
-	for _, n := range []int64{100e6, 1e9, 13.5e9, 140e9} {
+	for _, n := range []int64{100e6, 1e9, 13.5e9, 100e9, 140e9} {
 		c, err := job{DType: formats.BF16, Size: n, Mode: "triage", Jobs: 1}.measure()
 		if err != nil {
 			return err

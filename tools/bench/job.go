@@ -48,6 +48,7 @@ func runOne(text string) error {
 			return err
 		}
 		defer f.Close()
+		f.LeaveCache() // as fpcheck and the agent read
 		src = f
 	}
 	start := time.Now()

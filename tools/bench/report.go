@@ -37,11 +37,16 @@ time* (user and system, of all threads) is shown beside wall time because it is 
 
 - **lean** is what ` + "`fpcheck`" + ` and the agent do when they read a whole file: every byte is read and cut into chunks, one chunk in
   eight is hashed, the rows of the aligned sample and of layer T are decoded and sketched, one tensor in sixteen in full.
-- **full** hashes every chunk and sketches every row. It is done once, at registration, and when evidence is asked for.
+- **full** hashes every chunk and sketches every row (layers E, R and T). It is done when something matched and evidence is wanted.
 - **triage** reads the header and the sampled rows.
 
-Kernels exist as plain Go, for AVX2 and, fewer, for NEON; the environment variable WEIGHTWARDEN_SIMD=pure switches to the former. There are no
-AVX-512 kernels: no machine to check them on was at hand.
+- **register** is full with layer I, which reads the feed-forward weights once more.
+
+Files are read as ` + "`fpcheck`" + ` and the agent read them, so that nothing stays in the page cache that was not there before (RWF_DONTCACHE, else
+POSIX_FADV_DONTNEED; a test through mincore holds it).
+
+Kernels exist as plain Go, for AVX2 and, fewer, for NEON; hashing has one for AVX-512 (decision 0570). The environment variable WEIGHTWARDEN_SIMD
+forces a path: pure, avx2, avx512 or neon.
 
 `
 
