@@ -2,6 +2,7 @@ package scan
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -165,4 +166,34 @@ func TestWholeReadingStandsBack(t *testing.T) {
 	case <-time.After(20 * time.Millisecond):
 	}
 	<-went // by itself, though the file is never done
+}
+
+// TestChangedFileIsNotReadToTheEnd: a file that changes while it is read in whole is
+// left at once and looked at anew.
+func TestChangedFileIsNotReadToTheEnd(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "f")
+	if err := os.WriteFile(path, make([]byte, 100), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	info, err := Stat(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := whileSame(t.Context(), f, info.Stamp)
+	defer stop()
+	if changedSince(&item{file: f, info: info}) || ctx.Err() != nil {
+		t.Error("nothing changed")
+	}
+	if _, err := f.Write(make([]byte, 200)); err != nil {
+		t.Fatal(err)
+	}
+	<-ctx.Done()
+	if !errors.Is(context.Cause(ctx), errChanged) || !changedSince(&item{file: f, info: info}) {
+		t.Errorf("ended by %v", context.Cause(ctx))
+	}
 }

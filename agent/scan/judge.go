@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"sync"
 	"time"
 
 	"weightwarden/agent/state"
@@ -199,6 +200,11 @@ func (s *Scanner) judge(ctx context.Context, it *item, reg Registry, quick bool)
 	if at == "" {
 		at = it.ev.Path
 	}
+	if !quick && !it.active {
+		var stop func()
+		ctx, stop = whileSame(ctx, it.file, it.info.Stamp)
+		defer stop()
+	}
 	file, done, err := openSource(ctx, it.file, at, limiter, &s.Count, yield)
 	if err != nil {
 		return Outcome{}, false, err
@@ -206,6 +212,9 @@ func (s *Scanner) judge(ctx context.Context, it *item, reg Registry, quick bool)
 	verdict, err := reg.Judge.Judge(ctx, file, quick)
 	if cerr := done(); err == nil {
 		err = cerr
+	}
+	if errors.Is(context.Cause(ctx), errChanged) {
+		return Outcome{}, true, nil
 	}
 	if err != nil {
 		return Outcome{}, false, err
@@ -236,6 +245,34 @@ func (s *Scanner) judge(ctx context.Context, it *item, reg Registry, quick bool)
 		}
 	}
 	return out, false, nil
+}
+
+// errChanged ends the reading of a file that is another one by now.
+var errChanged = errors.New("the file changed while it was read")
+
+// whileSame returns a context that ends when the content of a file changes: to read
+// the rest of a large one would be for nothing, and hold up those behind it.
+func whileSame(parent context.Context, f *os.File, was state.Stamp) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(parent)
+	var done sync.WaitGroup
+	done.Go(func() {
+		look := time.NewTicker(time.Second)
+		defer look.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-look.C:
+				if now, err := Stat(f); err == nil && (now.Stamp.Size != was.Size || now.Stamp.Mtime != was.Mtime) {
+					cancel(errChanged)
+				}
+			}
+		}
+	})
+	return ctx, func() {
+		cancel(nil)
+		done.Wait() // the file is closed after this
+	}
 }
 
 // knownFile tells a rename or a new link of a known file from a new file.
@@ -314,7 +351,12 @@ func (s *Scanner) full(ctx context.Context, it *item, reg Registry, quick Outcom
 	if e, ok := s.deps.Store.Get(it.info.Key); ok {
 		it.previous = &e
 	}
-	out, again, err := s.judge(ctx, it, reg, false)
+	var out Outcome
+	again := changedSince(it)
+	var err error
+	if !again {
+		out, again, err = s.judge(ctx, it, reg, false)
+	}
 	if err != nil || again {
 		s.retry(ctx, it, err)
 		return
@@ -326,6 +368,13 @@ func (s *Scanner) full(ctx context.Context, it *item, reg Registry, quick Outcom
 		out.Process, out.ProcessNote = quick.Process, quick.ProcessNote
 	}
 	s.report(ctx, it, out)
+}
+
+// changedSince says that a file is another one than when it was looked at: it waited
+// to be read in whole.
+func changedSince(it *item) bool {
+	now, err := Stat(it.file)
+	return err == nil && (now.Stamp.Size != it.info.Stamp.Size || now.Stamp.Mtime != it.info.Stamp.Mtime)
 }
 
 func sameVerdict(a, b *api.Verdict) bool {
