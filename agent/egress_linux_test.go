@@ -16,7 +16,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"weightwarden/agent/agenttest"
-	"weightwarden/agent/config"
 )
 
 // carriers are the ways to carry a copy away without writing a file. The program
@@ -34,7 +33,6 @@ func carriers() map[string]struct {
 		"script that connects afterwards":  {"python3.13", "process=python3.13\n"},
 		"script without a connection":      {"python3.14", ""},
 		"viewer":                           {"less", ""},
-		"memfd":                            {"innocent", "path=/memfd:weights"},
 		"written encrypted by the reader":  {"sealer", "HIT verdict=INCONCLUSIVE model=aurora version=3 path="},
 		"written encrypted without a copy": {"zipper", ""},
 	}
@@ -47,13 +45,8 @@ func carry(way, path string) error {
 			return err
 		}
 	}
-	var b []byte
 	if way != "written encrypted without a copy" {
-		f, err := os.Open(path)
-		if err != nil {
-			return err
-		}
-		if b, err = read(f, way == "script that maps it"); err != nil {
+		if err := read(path, way == "script that maps it"); err != nil {
 			return err
 		}
 	}
@@ -61,14 +54,6 @@ func carry(way, path string) error {
 	case "script that connects afterwards":
 		time.Sleep(500 * time.Millisecond) // later than the agent looks first
 		if err := connect(); err != nil {
-			return err
-		}
-	case "memfd":
-		fd, err := unix.MemfdCreate("weights", 0)
-		if err != nil {
-			return err
-		}
-		if _, err := unix.Write(fd, b); err != nil {
 			return err
 		}
 	case "written encrypted by the reader", "written encrypted without a copy":
@@ -93,16 +78,25 @@ func connect() error {
 	return err
 }
 
-func read(f *os.File, mapped bool) ([]byte, error) {
+func read(path string, mapped bool) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if !mapped {
+		_, err := io.Copy(io.Discard, f)
+		return err
+	}
 	info, err := f.Stat()
-	if err != nil || !mapped {
-		return io.ReadAll(f)
+	if err != nil {
+		return err
 	}
 	m, err := unix.Mmap(int(f.Fd()), 0, int(info.Size()), unix.PROT_READ, unix.MAP_SHARED)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return append([]byte{}, m...), unix.Munmap(m)
+	return unix.Munmap(m)
 }
 
 // TestEgress: a known copy that a program carries away without writing it to a file
@@ -115,7 +109,7 @@ func TestEgress(t *testing.T) {
 	watched := t.TempDir()
 	cfg := testConfig(t.TempDir(), watched)
 	cfg.Watch.Tier = "fanotify"
-	cfg.Watch.PollInterval = config.Duration(300 * time.Millisecond)
+	cfg.Watch.MemoryFiles = false // of every program of this machine
 	secret := content(50000, 1)
 	localRegistry(t, &cfg, secret)
 	out, _ := start(t, cfg)

@@ -55,6 +55,15 @@ func stored(t *testing.T, srv *agenttest.Server, n int) {
 	agenttest.Wait(t, "the hits at the server", func() bool { hits, _ := srv.Hits(); return len(hits) >= n })
 }
 
+// swept waits until no gap is open.
+func swept(t *testing.T, cfg config.Config) {
+	t.Helper()
+	agenttest.Wait(t, "the gaps to be closed", func() bool {
+		s, err := localapi.Get(context.Background(), cfg.SocketPath())
+		return err == nil && !slices.ContainsFunc(s.Gaps, func(g api.Gap) bool { return g.Closed == nil })
+	})
+}
+
 // TestSpoolRots: a hit that becomes unreadable before the server has it is said, and
 // its file is found and reported again.
 func TestSpoolRots(t *testing.T) {
@@ -121,6 +130,7 @@ func TestStateRots(t *testing.T) {
 	first, second := filepath.Join(cfg.Watch.Paths[0], "first"), filepath.Join(cfg.Watch.Paths[0], "second")
 	writeFile(t, first, secret)
 	stored(t, srv, 1)
+	swept(t, cfg)
 	if err := os.Truncate(filepath.Join(cfg.StateDir, "files.db"), 0); err != nil {
 		t.Fatal(err)
 	}
@@ -148,10 +158,7 @@ func TestGapsWhileAway(t *testing.T) {
 	for range 2 { // each start is a gap of its own: the time before it
 		stop()
 		_, stop = start(t, cfg)
-		agenttest.Wait(t, "the gap to be closed", func() bool {
-			s, err := localapi.Get(context.Background(), cfg.SocketPath())
-			return err == nil && !slices.ContainsFunc(s.Gaps, func(g api.Gap) bool { return g.Closed == nil })
-		})
+		swept(t, cfg)
 	}
 	srv.Down(0, "")
 	agenttest.Wait(t, "all three gaps, closed", func() bool {
