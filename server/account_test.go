@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -236,22 +237,22 @@ func TestNamesAreNotToldApart(t *testing.T) {
 
 // A session ends when nobody used it; what pages ask for by themselves is no use.
 func TestIdleSessionsEnd(t *testing.T) {
-	now := time.Now()
-	r := startWith(t, t.TempDir(), func(cfg *Config) { cfg.Now = func() time.Time { return now } })
+	now := newClock()
+	r := startWith(t, t.TempDir(), func(cfg *Config) { cfg.Now = now.time })
 	c, _ := r.signedIn(t, r.token)
 	open := func() bool {
 		status, _, _ := r.send(t, c, "", "GET", "/models", nil)
 		return status == http.StatusOK
 	}
-	now = now.Add(defaultIdle - time.Minute)
+	now.add(defaultIdle - time.Minute)
 	if !open() {
 		t.Fatal("the session ended early")
 	}
-	now = now.Add(defaultIdle - time.Minute)
+	now.add(defaultIdle - time.Minute)
 	if !open() {
 		t.Error("use did not keep the session")
 	}
-	now = now.Add(defaultIdle + time.Minute)
+	now.add(defaultIdle + time.Minute)
 	if open() {
 		t.Error("the session outlived two hours without use")
 	}
@@ -294,16 +295,16 @@ func TestSignInStartsAnotherSession(t *testing.T) {
 
 // A session ends after its time, used or not.
 func TestSessionsEnd(t *testing.T) {
-	now := time.Now()
+	now := newClock()
 	r := startWith(t, t.TempDir(), func(cfg *Config) {
-		cfg.Now, cfg.SessionLife, cfg.SessionIdle = func() time.Time { return now }, 3*time.Hour, 2*time.Hour
+		cfg.Now, cfg.SessionLife, cfg.SessionIdle = now.time, 3*time.Hour, 2*time.Hour
 	})
 	c, _ := r.signedIn(t, r.token)
 	for hour, want := range []int{http.StatusOK, http.StatusOK, http.StatusOK, http.StatusSeeOther} {
 		if status, _, _ := r.send(t, c, "", "GET", "/models", nil); status != want {
 			t.Errorf("in hour %d: %d, want %d", hour, status, want)
 		}
-		now = now.Add(time.Hour + time.Minute)
+		now.add(time.Hour + time.Minute)
 	}
 }
 
@@ -430,3 +431,15 @@ func TestTokensHaveARate(t *testing.T) {
 		t.Errorf("a machine that enrols from there: %d", status)
 	}
 }
+
+// clock is the time of a server, which a test sets forward.
+type clock struct {
+	start time.Time
+	moved atomic.Int64 // nanoseconds
+}
+
+func newClock() *clock { return &clock{start: time.Now()} }
+
+func (c *clock) time() time.Time { return c.start.Add(time.Duration(c.moved.Load())) }
+
+func (c *clock) add(d time.Duration) { c.moved.Add(int64(d)) }

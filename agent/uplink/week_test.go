@@ -90,6 +90,7 @@ func TestWeekAway(t *testing.T) {
 		var saved health.GapList
 		gaps := health.NewGaps(saved, true, func(l health.GapList) { saved = l })
 		var telling []api.Gap
+		var mu sync.Mutex
 		troubles := map[string]int{}
 		done := make(chan struct{}, 3)
 		run := func(f func()) {
@@ -101,6 +102,8 @@ func TestWeekAway(t *testing.T) {
 		report := func(what string) func(error) {
 			return func(err error) {
 				if err != nil {
+					mu.Lock()
+					defer mu.Unlock()
 					troubles[what]++
 				}
 			}
@@ -139,7 +142,10 @@ func TestWeekAway(t *testing.T) {
 		if tries := network.dials.Load() - before; tries > 2*hours*60 {
 			t.Errorf("%d tries in a week", tries)
 		}
-		if info := sp.Info(); info.Pending != int64(hits) || troubles["hits"] == 0 || troubles["heartbeat"] == 0 {
+		mu.Lock()
+		troubled := troubles["hits"] > 0 && troubles["heartbeat"] > 0
+		mu.Unlock()
+		if info := sp.Info(); info.Pending != int64(hits) || !troubled {
 			t.Errorf("%d of %d hits wait; troubles %v", info.Pending, hits, troubles)
 		}
 		if saved.Evicted == 0 || saved.Evicted != gaps.Evicted() {
