@@ -107,6 +107,9 @@ func (db *DB) MatchFile(ctx context.Context, fp *fingerprint.Fingerprint, m *for
 	if len(matches) > 0 || opt.Quick {
 		return matches, nil
 	}
+	if matches, err = db.matchReshaped(ctx, fp, m, opt); err != nil || len(matches) > 0 {
+		return matches, err
+	}
 	if err := fingerprint.AddInvariants(ctx, m, fp, opt.Jobs); err != nil {
 		return nil, err
 	}

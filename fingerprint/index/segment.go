@@ -28,6 +28,9 @@ type segment struct {
 	aligned table    // bands of aligned rows -> entry
 	content table    // bands of the largest rows -> entry
 
+	shapesOnce sync.Once
+	shapes     map[int64][]fingerprint.Shape
+
 	mu      sync.Mutex
 	decoded map[int]*fingerprint.Fingerprint
 }
