@@ -1,8 +1,10 @@
 package fingerprint
 
 import (
+	"encoding/binary"
 	"fmt"
 	"math"
+	"math/bits"
 	"slices"
 )
 
@@ -107,14 +109,14 @@ type chunkRef struct{ piece, chunk int32 }
 // exact matches chunks, tensor contents only: headers hold tokenizers and
 // configurations that unrelated models share.
 func (c *comparer) exact() {
-	owners := tensorsOf(c.reg)
+	owners, suspects := tensorsOf(c.reg), newKeyFilter(c.sus)
 	refs := make(map[ChunkKey][]chunkRef)
 	for p, tensors := range owners {
 		if len(tensors) == 0 {
 			continue
 		}
 		for k, ch := range c.reg.Pieces[p].Chunks {
-			if ch.Key != (ChunkKey{}) {
+			if suspects.may(ch.Key) {
 				refs[ch.Key] = append(refs[ch.Key], chunkRef{int32(p), int32(k)})
 			}
 		}
@@ -143,6 +145,38 @@ func (c *comparer) exact() {
 	}
 	c.bestSuspects(owners, votes)
 	c.sameWholeFiles()
+}
+
+// keyFilter says which chunk keys a fingerprint cannot have: of a candidate that has
+// nothing in common with the suspect no key then goes into a map.
+type keyFilter []uint64
+
+func newKeyFilter(f *Fingerprint) keyFilter {
+	n := 0
+	for p := range f.Pieces {
+		n += len(f.Pieces[p].Chunks)
+	}
+	filter := make(keyFilter, 1<<bits.Len(uint(n/2))) // 32 bits a key and more: one in 32 others passes
+	for p := range f.Pieces {
+		for _, ch := range f.Pieces[p].Chunks {
+			if word, bit := filter.place(ch.Key); ch.Key != (ChunkKey{}) {
+				filter[word] |= bit
+			}
+		}
+	}
+	return filter
+}
+
+// place is where a key, which is random, has its bit.
+func (f keyFilter) place(k ChunkKey) (word int, bit uint64) {
+	x := binary.LittleEndian.Uint64(k[:])
+	return int(x>>6) & (len(f) - 1), 1 << (x & 63)
+}
+
+// may reports whether the fingerprint may have a key.
+func (f keyFilter) may(k ChunkKey) bool {
+	word, bit := f.place(k)
+	return f[word]&bit != 0 && k != (ChunkKey{})
 }
 
 // tensorsOf lists, for every piece, the tensors whose contents it is.
