@@ -212,7 +212,7 @@ func TestEveryPageAndLinkOfTheDemoAnswers(t *testing.T) {
 			todo = append(todo, strings.ReplaceAll(m[1], "&amp;", "&"))
 		}
 	}
-	for _, want := range []string{"/alerts", "/hits", "/models", "/inventory", "/agents", "/sweeps", "/policies", "/audit", "/settings", "/alerts.csv?", "/navigator.json"} {
+	for _, want := range []string{"/alerts", "/hits", "/models", "/inventory", "/agents", "/sweeps", "/policies", "/policies.csv", "/audit", "/settings", "/alerts.csv?", "/navigator.json"} {
 		found := false
 		for at := range seen {
 			found = found || strings.HasPrefix(at, want)

@@ -22,7 +22,18 @@ type device struct {
 
 func newDevice(account string) *device {
 	return &device{rp: virtualwebauthn.RelyingParty{Name: "weightwarden", ID: "warden.example.org", Origin: "https://warden.example.org:8443"},
-		auth: virtualwebauthn.NewAuthenticatorWithOptions(virtualwebauthn.AuthenticatorOptions{UserHandle: []byte(account)}), key: virtualwebauthn.NewCredential(virtualwebauthn.KeyTypeEC2)}
+		auth: virtualwebauthn.NewAuthenticatorWithOptions(virtualwebauthn.AuthenticatorOptions{UserHandle: []byte(account)}), key: newPasskey()}
+}
+
+// newPasskey makes a key as devices do: the library that stands for one cuts leading
+// zeros off a coordinate of one key in 128, which RFC 9053 forbids and the server refuses.
+func newPasskey() virtualwebauthn.Credential {
+	const whole = 77 // bytes of a COSE key of P-256 with both coordinates in full
+	for {
+		if c := virtualwebauthn.NewCredential(virtualwebauthn.KeyTypeEC2); len(c.Key.AttestationData()) == whole {
+			return c
+		}
+	}
 }
 
 func (r *running) question(t *testing.T, c *http.Client, path string, form url.Values) (int, string) {

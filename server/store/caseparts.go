@@ -13,7 +13,7 @@ import (
 // Events of cases that targets are told of.
 const (
 	EventNotice  = "case.notice"  // somebody must be told
-	EventWarning = "case.warning" // a clock has used 80 % of its time
+	EventWarning = "case.warning" // a clock has used 50 or 80 % of its time
 	EventBreach  = "case.breach"  // a clock ran out
 	EventQuiet   = "case.update"  // a hit that only the members of a restricted case may know of
 )

@@ -20,6 +20,7 @@ func TestCases(t *testing.T) {
 	storetest.Each(t, []storetest.Case{
 		{Name: "FromAlertToClose", Run: testCaseFromAlertToClose},
 		{Name: "BreachIsNotedOnce", Run: testBreachIsNotedOnce},
+		{Name: "ClockWarnings", Run: testClockWarnings},
 		{Name: "Restricted", Run: testRestrictedCase},
 		{Name: "TwoPeople", Run: testTwoPeople},
 		{Name: "Recipients", Run: testRecipients},
@@ -172,6 +173,43 @@ func testBreachIsNotedOnce(t *testing.T, s *store.Store) {
 	}
 	if n, err := s.TickCases(t.Context(), pb(t), due.Add(time.Second)); n != 0 || err != nil {
 		t.Errorf("ticked again: %d, %v", n, err)
+	}
+}
+
+// Who is to keep a clock is told at 50 and 80 % of its time, and when it ran out.
+func testClockWarnings(t *testing.T, s *store.Store) {
+	ana := person("ana")
+	id := openCase(t, s, ana, store.NewCase{Title: "x", Severity: 1})
+	clocks := read(t, s, ana, id).Clocks
+	i := slices.IndexFunc(clocks, func(c cases.Clock) bool { return c.Metric == cases.Acknowledge })
+	if i < 0 || len(clocks[i].Roles) == 0 {
+		t.Fatalf("no clock to acknowledge: %+v", clocks)
+	}
+	target := store.Target{Name: "pager", Kind: "webhook", URL: "https://pager.example/", Format: "native", Secret: []byte("s"), Recipients: clocks[i].Roles[:1]}
+	if _, err := s.AddTarget(t.Context(), ana, target); err != nil {
+		t.Fatal(err)
+	}
+	whole := clocks[i].Due.Sub(clocks[i].Started)
+	for _, c := range []struct {
+		percent int
+		want    []string
+	}{{49, nil}, {51, []string{"case.warning"}}, {79, nil}, {81, []string{"case.warning"}}, {101, []string{"case.breach"}}, {102, nil}} {
+		if _, err := s.TickCases(t.Context(), pb(t), clocks[i].Started.Add(whole*time.Duration(c.percent)/100)); err != nil {
+			t.Fatal(err)
+		}
+		list, err := s.ClaimDeliveries(t.Context(), 50, time.Hour)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var told []string
+		for _, d := range list {
+			if strings.Contains(d.Notice.Text, clocks[i].Title) {
+				told = append(told, d.Event)
+			}
+		}
+		if !slices.Equal(told, c.want) {
+			t.Errorf("at %d %%: %q, want %q", c.percent, told, c.want)
+		}
 	}
 }
 

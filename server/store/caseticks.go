@@ -89,14 +89,11 @@ func (t *Tx) tickCase(ctx context.Context, pb *cases.Playbook, id string, now ti
 	return marked, t.Audit(ctx, by, "case.clock", id, caseDetail(w.Case, map[string]any{"marks": marked}))
 }
 
-// tellMark warns the roles of a clock at 80 % and when it ran out; half the time
-// is a line of the timeline only.
+// tellMark warns the roles of a clock when half its time is used, at 80 %, and when
+// it ran out.
 func (t *Tx) tellMark(ctx context.Context, c *cases.Case, k *cases.Clock, m cases.Mark) error {
 	event, text := EventWarning, fmt.Sprintf("%s: %d %% of the time used: %s", c.Ref(), m.Percent, k.Title)
-	switch m.Percent {
-	case 50:
-		return nil
-	case 100:
+	if m.Percent == 100 {
 		event, text = EventBreach, fmt.Sprintf("%s: time ran out: %s", c.Ref(), k.Title)
 	}
 	for _, role := range k.Roles {

@@ -178,6 +178,7 @@ func (c *Console) routes() []route {
 		{"GET", "/sweeps/{id}", auth.AgentsRead, c.sweep},
 		{"POST", "/sweeps", auth.SweepsWrite, c.addSweep},
 		{"GET", "/policies", auth.AgentsRead, c.policies},
+		{"GET", "/policies.csv", auth.AgentsRead, c.policiesCSV},
 		{"GET", "/policies/{name}", auth.AgentsRead, c.policy},
 		{"POST", "/policies/{name}/rollback", auth.PolicyWrite, c.rollbackPolicy},
 		{"GET", "/audit", auth.AuditRead, c.audit},

@@ -3,7 +3,9 @@ package ui
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -120,6 +122,26 @@ func (c *Console) policies(v *visit) error {
 		}
 	}
 	return c.render(v, http.StatusOK, "policies", "Policies", "policies", p)
+}
+
+func (c *Console) policiesCSV(v *visit) error {
+	set, err := c.store.Policies(v.r.Context())
+	if err != nil {
+		return err
+	}
+	head := []string{"name", "selector", "priority", "version", "rules", "note", "changed"}
+	return c.csv(v, "policies", head, func(row func(...string) error) error {
+		for _, p := range set.Policies {
+			var selector []string
+			for _, k := range slices.Sorted(maps.Keys(p.Selector)) {
+				selector = append(selector, k+"="+p.Selector[k])
+			}
+			if err := row(p.Name, strings.Join(selector, " "), plain(p.Priority), plain(p.Version), strings.Join(ruleText(p), "; "), p.Note, csvTime(p.Created)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 type policyPage struct {
