@@ -212,7 +212,7 @@ func TestEveryPageAndLinkOfTheDemoAnswers(t *testing.T) {
 			todo = append(todo, strings.ReplaceAll(m[1], "&amp;", "&"))
 		}
 	}
-	for _, want := range []string{"/alerts", "/hits", "/models", "/inventory", "/agents", "/sweeps", "/policies", "/policies.csv", "/audit", "/settings", "/alerts.csv?", "/navigator.json"} {
+	for _, want := range []string{"/alerts", "/hits", "/models", "/inventory", "/reconcile", "/reconcile.csv", "/agents", "/sweeps", "/policies", "/policies.csv", "/audit", "/settings", "/alerts.csv?", "/navigator.json"} {
 		found := false
 		for at := range seen {
 			found = found || strings.HasPrefix(at, want)
@@ -232,7 +232,7 @@ func TestPagesByRole(t *testing.T) {
 	for role, pages := range map[string]map[string]int{
 		"reader":    {"/": 200, "/alerts": 200, "/inventory": 200, "/agents": 200, "/audit": 403, "/settings": 403, "/search?q=aurora": 200},
 		"auditor":   {"/": 200, "/alerts": 403, "/audit": 200, "/inventory": 403, "/alerts.csv": 403, "/search?q=ws": 200, "/models/aurora-7b": 200},
-		"registrar": {"/models": 200, "/agents": 403, "/hits.csv": 403, "/": 303, "/navigator.json": 403},
+		"registrar": {"/models": 200, "/agents": 403, "/hits.csv": 403, "/reconcile": 403, "/": 303, "/navigator.json": 403},
 		"analyst":   {"/": 200, "/alerts": 200, "/settings": 403, "/policies": 200},
 	} {
 		token := must[api.TokenAnswer](t, r, "POST", "/v1/tokens", api.TokenRequest{Name: role, Roles: []string{role}})

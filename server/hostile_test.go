@@ -147,7 +147,7 @@ func TestHostileTextEverywhere(t *testing.T) {
 	alerts := must[api.List[api.AlertInfo]](t, r, "GET", "/v1/alerts", nil).Items
 	short, caseID := url.QueryEscape(evil()[:300]), must[api.List[cases.Case]](t, r, "GET", "/v1/cases", nil).Items[0].ID
 	pages := []string{"/", "/hits", "/hits/" + hit.ID, "/hits?q=" + short, "/alerts", "/alerts?state=all&host=" + short, "/alerts/" + alerts[0].ID, "/search?q=" + short, "/search?q=m", "/models", "/models/m",
-		"/inventory", "/inventory?q=" + short, "/agents", "/agents/" + hit.Agent, "/agents?host=" + short, "/sweeps", "/sweeps/" + sweep, "/policies", "/policies/p", "/audit", "/audit/6", "/settings", "/cases", "/cases?q=" + short, "/cases/WW-1", "/cases/new?alert=" + alerts[0].ID, "/cases/" + caseID + "/report",
+		"/inventory", "/inventory?q=" + short, "/reconcile", "/reconcile?model=" + short, "/agents", "/agents/" + hit.Agent, "/agents?host=" + short, "/sweeps", "/sweeps/" + sweep, "/policies", "/policies/p", "/audit", "/audit/6", "/settings", "/cases", "/cases?q=" + short, "/cases/WW-1", "/cases/new?alert=" + alerts[0].ID, "/cases/" + caseID + "/report",
 		"/cases/" + caseID + "/report?format=markdown", "/kpis", "/nowhere/" + short[:60]}
 	for _, page := range pages {
 		status, _, body := r.send(t, c, "", "GET", page, nil)
@@ -163,7 +163,7 @@ func TestHostileTextEverywhere(t *testing.T) {
 			t.Errorf("%.60s has %d bytes", page, len(body))
 		}
 	}
-	for _, page := range []string{"/hits.csv", "/alerts.csv?state=all", "/models.csv", "/inventory.csv", "/agents.csv", "/sweeps.csv", "/audit.csv", "/cases.csv"} {
+	for _, page := range []string{"/hits.csv", "/alerts.csv?state=all", "/models.csv", "/inventory.csv", "/reconcile.csv", "/agents.csv", "/sweeps.csv", "/audit.csv", "/cases.csv"} {
 		_, _, body := r.send(t, c, "", "GET", page, nil)
 		rows, err := csv.NewReader(strings.NewReader(string(body))).ReadAll()
 		if err != nil || len(rows) < 2 && page != "/models.csv" {

@@ -88,6 +88,7 @@ func (s *Server) mainRoutes() []route {
 		{"POST", api.PathAuthorisations + "/{id}/approve", auth.Approve, s.approveAuthorisation},
 		{"DELETE", api.PathAuthorisations + "/{id}", auth.AuthorWrite, s.revokeAuthorisation},
 		{"GET", api.PathCopies, auth.HitsRead, s.listCopies},
+		{"GET", api.PathReconcile, auth.HitsRead, s.reconcile},
 
 		{"GET", api.PathSweeps, auth.AgentsRead, s.listSweeps},
 		{"POST", api.PathSweeps, auth.SweepsWrite, s.addSweep},

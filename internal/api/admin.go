@@ -17,6 +17,7 @@ const (
 	PathSnapshots      = "/v1/snapshots"        // GET; POST: publish now; + /latest/manifest, /latest/fpdb: GET
 	PathAuthorisations = "/v1/authorisations"   // GET, POST; + /ID/approve: POST; + /ID: DELETE
 	PathCopies         = "/v1/copies"           // GET: where copies of models were seen
+	PathReconcile      = "/v1/reconcile"        // GET ?kind=&model=&days=N -> List[Difference]
 	PathSweeps         = "/v1/sweeps"           // GET, POST NewSweep; + /ID: GET
 	PathTargets        = "/v1/targets"          // GET, POST Target; + /ID: DELETE; + /ID/deliveries: GET; + /ID/replay: POST Replay
 	PathNavigator      = "/v1/export/navigator" // GET ?since=TIME: ATT&CK Navigator layer
@@ -276,6 +277,24 @@ type Copy struct {
 	LastSeen   time.Time `json:"last_seen"`
 	Hit        string    `json:"hit"`
 	Authorised string    `json:"authorised,omitempty"` // "": nobody allowed it
+}
+
+// Difference is one point in which the registry, what is allowed and what agents saw
+// do not agree; docs/registry.md defines the kinds and reasons.
+type Difference struct {
+	Kind          string     `json:"kind"`   // unregistered, misplaced, missing
+	Reason        string     `json:"reason"` // a word for programs: never_authorised, copy_not_seen, ...
+	Text          string     `json:"text"`   // the same for people
+	Model         string     `json:"model"`
+	Version       string     `json:"model_version,omitempty"`
+	Host          string     `json:"host,omitempty"` // of an authorisation: its pattern
+	Agent         string     `json:"agent,omitempty"`
+	Path          string     `json:"path,omitempty"`          // of an authorisation: its pattern
+	Authorisation string     `json:"authorisation,omitempty"` // id of the one that it is about
+	Hit           string     `json:"hit,omitempty"`           // last one on the copy
+	Since         time.Time  `json:"since"`                   // copy first seen, version registered, authorisation made
+	LastSeen      *time.Time `json:"last_seen,omitempty"`
+	Unobserved    bool       `json:"unobserved,omitempty"` // no agent is there now that would see the copy
 }
 
 // AuditPage has leaves of the audit log, byte for byte as they were hashed, and

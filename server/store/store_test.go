@@ -47,6 +47,7 @@ func TestStore(t *testing.T) {
 		{Name: "Fleet", Run: testFleet},
 		{Name: "Sweeps", Run: testSweeps},
 		{Name: "Console", Run: testConsole},
+		{Name: "Reconcile", Run: testReconcile},
 		{Name: "AuthorisedCopiesMakeNoAlert", Run: testAuthorisedCopiesMakeNoAlert},
 		{Name: "AuditTreeCoversEveryChange", Run: testAuditTreeCoversEveryChange},
 		{Name: "Checkpoints", Run: testCheckpoints},

@@ -22,7 +22,7 @@ func functions() template.FuncMap {
 		"placeName": placeName, "ackDue": ackDue, "ackTook": ackTook, "countdown": countdown, "countdownClass": countdownClass, "duration": duration,
 		"typed": typed, "gravity": gravity, "resolution": resolution, "resolutions": resolutions, "opinion": opinion, "tail": tail,
 		"viewLink": func(x store.View) string { return x.Page + "?" + x.Query },
-		"newest":   newestVersion, "count": countWord, "count0": countOrDash, "any": anyWord, "permit": permitState, "standing": standing, "day": day, "cutTo": cutTo,
+		"newest":   newestVersion, "count": countWord, "count0": countOrDash, "any": anyWord, "permit": permitState, "standing": standing, "differs": differs, "why": store.WhyText, "day": day, "cutTo": cutTo,
 		"rules": ruleText, "ratio": ratio, "days": days, "tokenState": tokenState,
 		"severities": func() []string { return []string{"critical", "high", "medium", "low"} }, "inc": func(n int) int { return n + 1 },
 		"phaseName": phaseName, "prose": prose, "carried": url.QueryEscape, "clockClass": clockClass, "unmet": unmet, "join": func(list []string) string { return strings.Join(list, ", ") },

@@ -169,6 +169,8 @@ func (c *Console) routes() []route {
 		{"GET", "/models/{name}", auth.ModelsRead, c.model},
 		{"GET", "/inventory", auth.HitsRead, c.inventory},
 		{"GET", "/inventory.csv", auth.HitsRead, c.inventoryCSV},
+		{"GET", "/reconcile", auth.HitsRead, c.reconcile},
+		{"GET", "/reconcile.csv", auth.HitsRead, c.reconcileCSV},
 		{"GET", "/agents", auth.AgentsRead, c.agents},
 		{"GET", "/agents.csv", auth.AgentsRead, c.agentsCSV},
 		{"GET", "/agents/{id}", auth.AgentsRead, c.agent},

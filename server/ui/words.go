@@ -83,6 +83,17 @@ func standing(s store.Standing) template.HTML {
 	return chip("calm", "agrees")
 }
 
+// differs is the class of a kind of difference.
+func differs(kind string) string {
+	switch kind {
+	case store.Misplaced:
+		return "bad"
+	case store.Unregistered:
+		return "warn"
+	}
+	return ""
+}
+
 func day(t time.Time) string {
 	if t.IsZero() {
 		return "–"
