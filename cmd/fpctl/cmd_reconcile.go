@@ -72,12 +72,12 @@ func reconcile(ctx context.Context, env *cli.Env, c *client, query url.Values) e
 }
 
 func differenceRow(d api.Difference) []string {
-	seen, why := "never", d.Text
+	seen := "never"
 	if d.LastSeen != nil {
 		seen = d.LastSeen.UTC().Format(time.DateOnly)
 	}
 	if d.Unobserved {
-		why += " (no agent is heard there now)"
+		seen += " (no agent there now)"
 	}
-	return []string{d.Kind, strings.TrimSpace(d.Model + " " + d.Version), d.Host, seen, why, d.Path}
+	return []string{d.Kind, strings.TrimSpace(d.Model + " " + d.Version), d.Host, seen, d.Text, d.Path}
 }
