@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"encoding/hex"
 	"fmt"
 	"net/http"
@@ -94,9 +95,16 @@ func (s *Server) addArtifact(w http.ResponseWriter, r *http.Request, p *auth.Pri
 	if req.Name == "" || len(req.Name) > 1024 || len(req.Source) > 2048 {
 		return refuse(http.StatusUnprocessableEntity, "want a name of 1 to 1024 bytes and a source of at most 2048")
 	}
+	if ok, err := regexp.MatchString(`^([0-9a-f]{64})?$`, req.BLAKE3); err != nil || !ok {
+		return refuse(http.StatusUnprocessableEntity, "blake3 %.80q: want 64 hex digits in lower case", req.BLAKE3)
+	}
+	later := r.URL.Query().Get("publish")
+	if later != "" && later != "later" {
+		return refuse(http.StatusBadRequest, "publish %.40q: want later, or nothing for at once", later)
+	}
 	sum := blake3.Sum256(req.Fingerprint)
 	a := store.ArtifactFingerprint{Artifact: api.Artifact{Name: req.Name, Format: fp.Format, Size: fp.Size, Tensors: len(fp.Tensors),
-		Parameters: fp.Parameters()}, Model: model, Version: version, Fingerprint: req.Fingerprint}
+		Parameters: fp.Parameters(), BLAKE3: req.BLAKE3}, Model: model, Version: version, Fingerprint: req.Fingerprint}
 	if c := fp.Content(); !c.IsZero() {
 		a.Content = c.String()
 	}
@@ -104,18 +112,32 @@ func (s *Server) addArtifact(w http.ResponseWriter, r *http.Request, p *auth.Pri
 	if err != nil {
 		return err
 	}
-	snap, err := s.store.LatestSnapshot(r.Context())
-	if added {
-		snap, err = s.publisher.Publish(r.Context(), fmt.Sprintf("added %s %s", model, version))
-	}
-	if err != nil {
-		return err
-	}
+	answer := api.ArtifactAnswer{ID: id, Added: added}
 	status := http.StatusOK
 	if added {
 		status = http.StatusCreated
 	}
-	return writeJSON(w, status, api.ArtifactAnswer{ID: id, Added: added, Snapshot: snap.Epoch})
+	if later == "" || !added {
+		snap, err := s.published(r.Context(), fmt.Sprintf("added %s %s", model, version))
+		if err != nil {
+			return err
+		}
+		answer.Snapshot = snap.Epoch
+	}
+	return writeJSON(w, status, answer)
+}
+
+// published returns a snapshot that has everything registered before the call: the
+// newest, or a new one.
+func (s *Server) published(ctx context.Context, reason string) (store.Snapshot, error) {
+	revision, _, err := s.store.RegistryRevision(ctx)
+	if err != nil {
+		return store.Snapshot{}, err
+	}
+	if snap, err := s.store.LatestSnapshot(ctx); err != nil || snap.Revision >= revision {
+		return snap, err
+	}
+	return s.publisher.Publish(ctx, reason)
 }
 
 func snapshotInfo(x store.Snapshot) api.SnapshotInfo {

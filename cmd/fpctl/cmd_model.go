@@ -200,7 +200,7 @@ func (f *addFlags) compute(ctx context.Context, env *cli.Env, paths []string) ([
 	var out []artifact
 	sets := map[string]int{}
 	for _, path := range paths {
-		fp, err := compute(ctx, path, opt, progress)
+		fp, err := compute(ctx, path, opt, progress.Start)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w (nothing was registered)", path, err)
 		}
@@ -221,7 +221,17 @@ func (f *addFlags) compute(ctx context.Context, env *cli.Env, paths []string) ([
 	return out, nil
 }
 
-func compute(ctx context.Context, path string, opt fingerprint.Options, progress *cli.Progress) (*fingerprint.Fingerprint, error) {
+// joined makes one artifact of the fingerprints of a file, or of a set's shards.
+func joined(name string, parts []*fingerprint.Fingerprint) (artifact, error) {
+	if len(parts) == 1 {
+		return artifact{name, parts[0]}, nil
+	}
+	fp, err := judge.Join(parts[0].Format, parts)
+	return artifact{name, fp}, err
+}
+
+// compute reads a file into its fingerprint. begin is told of each as it begins.
+func compute(ctx context.Context, path string, opt fingerprint.Options, begin func(label string, bytes int64)) (*fingerprint.Fingerprint, error) {
 	if info, err := os.Stat(path); err != nil || info.IsDir() || info.Size() == 0 {
 		return nil, errors.Join(err, errors.New("not a file with anything in it"))
 	}
@@ -234,7 +244,7 @@ func compute(ctx context.Context, path string, opt fingerprint.Options, progress
 	if err != nil && !errors.Is(err, formats.ErrNotRecognized) {
 		return nil, err
 	}
-	progress.Start(path, src.Size())
+	begin(path, src.Size())
 	return fingerprint.Compute(ctx, src, model, opt)
 }
 

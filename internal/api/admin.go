@@ -59,13 +59,14 @@ type NewArtifact struct {
 	Name        string `json:"name"`             // of the file, for people
 	Source      string `json:"source,omitempty"` // run, commit, URL; kept with a new version
 	Fingerprint []byte `json:"fingerprint"`      // as Fingerprint.Encode gives it, base64
+	BLAKE3      string `json:"blake3,omitempty"` // as Artifact has it, so that the same file need not be read again to know that it is registered
 }
 
 // ArtifactAnswer says what became of a NewArtifact.
 type ArtifactAnswer struct {
 	ID       string `json:"id"`
 	Added    bool   `json:"added"`    // false: it was there
-	Snapshot int64  `json:"snapshot"` // epoch that has it
+	Snapshot int64  `json:"snapshot"` // epoch that has it; 0: asked for with ?publish=later, the next one will
 }
 
 // TokenRequest asks for an API token.

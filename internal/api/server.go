@@ -156,7 +156,8 @@ type Artifact struct {
 	Size       int64  `json:"size"`
 	Tensors    int    `json:"tensors"`
 	Parameters int64  `json:"parameters"`
-	Content    string `json:"content"` // content digest, hex
+	Content    string `json:"content"`          // content digest, hex
+	BLAKE3     string `json:"blake3,omitempty"` // of the file, hex; of shards: of their digests in order of their names; "" where nobody told it
 }
 
 // Problem is an error answer, RFC 9457 (application/problem+json).

@@ -35,6 +35,21 @@ func (p *Progress) Start(label string, total int64) {
 	p.started, p.drawn = time.Now(), time.Time{}
 }
 
+// Label says what is being worked on, within the same piece of work.
+func (p *Progress) Label(label string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.label = PrintableLine(label)
+}
+
+// Skip takes bytes out of the work that turned out not to be needed, so that they
+// count neither for the rate nor for the time left.
+func (p *Progress) Skip(n int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.total = max(0, p.total-n)
+}
+
 // Add counts bytes done.
 func (p *Progress) Add(n int64) {
 	p.mu.Lock()

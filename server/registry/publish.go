@@ -85,11 +85,15 @@ func (p *Publisher) build(ctx context.Context, reason string) (store.Snapshot, e
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return store.Snapshot{}, err
 	}
+	revision, _, err := p.Store.RegistryRevision(ctx)
+	if err != nil {
+		return store.Snapshot{}, err
+	}
 	blob, entries, err := p.blob(ctx)
 	if err != nil {
 		return store.Snapshot{}, err
 	}
-	snap := store.Snapshot{Epoch: last.Epoch + 1, Entries: entries, Digest: digest(blob), Bytes: int64(len(blob)), Reason: reason}
+	snap := store.Snapshot{Epoch: last.Epoch + 1, Entries: entries, Digest: digest(blob), Bytes: int64(len(blob)), Reason: reason, Revision: revision}
 	if err := p.sign(ctx, &snap, digest(last.Manifest)); err != nil {
 		return store.Snapshot{}, err
 	}
@@ -140,16 +144,32 @@ func (p *Publisher) sign(ctx context.Context, snap *store.Snapshot, previous str
 	return err
 }
 
-// Ensure publishes a first epoch where there is none and signs the newest anew
-// when half of its life is over. Call it at the start and now and then.
+// settled is how long the registry must have been left alone before what nobody
+// published is published: an import adds a model after the other and wants one epoch.
+const settled = 5 * time.Minute
+
+// Ensure publishes a first epoch where there is none, and one for changes that were
+// left unpublished, and signs the newest anew when half of its life is over. Call it
+// at the start and now and then.
 func (p *Publisher) Ensure(ctx context.Context) error {
 	last, err := p.Store.LatestSnapshot(ctx)
 	if errors.Is(err, store.ErrNotFound) {
 		_, err = p.Publish(ctx, "first start")
 		return err
 	}
-	if err != nil || p.Now().Before(last.Created.Add(Lifetime/2)) {
+	if err != nil {
 		return err
+	}
+	revision, changed, err := p.Store.RegistryRevision(ctx)
+	if err != nil {
+		return err
+	}
+	if revision > last.Revision && p.Now().After(changed.Add(settled)) {
+		_, err = p.Publish(ctx, "changes that were not published")
+		return err
+	}
+	if p.Now().Before(last.Created.Add(Lifetime / 2)) {
+		return nil
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -53,16 +53,23 @@ func (s *Store) AddArtifact(ctx context.Context, by Actor, a ArtifactFingerprint
 		if err != nil {
 			return err
 		}
-		n, err := tx.exec(ctx, `INSERT INTO artifact (id, model, version, name, format, size, tensors, parameters, content, digest, fingerprint, created)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (model, version, digest) DO NOTHING`, id, a.Model, a.Version, a.Name, a.Format, a.Size,
-			a.Tensors, a.Parameters, a.Content, digest, a.Fingerprint, micros(s.now()))
+		n, err := tx.exec(ctx, `INSERT INTO artifact (id, model, version, name, format, size, tensors, parameters, content, digest, file_digest, fingerprint, created)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (model, version, digest) DO NOTHING`, id, a.Model, a.Version, a.Name, a.Format, a.Size,
+			a.Tensors, a.Parameters, a.Content, digest, a.BLAKE3, a.Fingerprint, micros(s.now()))
 		if err != nil {
 			return err
 		}
 		if n == 0 {
+			_, err := tx.exec(ctx, "UPDATE artifact SET file_digest = ? WHERE model = ? AND version = ? AND digest = ? AND file_digest = ''", a.BLAKE3, a.Model, a.Version, digest)
+			if err != nil {
+				return err
+			}
 			return tx.queryRow(ctx, "SELECT id FROM artifact WHERE model = ? AND version = ? AND digest = ?", a.Model, a.Version, digest).Scan(&id)
 		}
 		added = true
+		if err := tx.registryChanged(ctx); err != nil {
+			return err
+		}
 		return tx.Audit(ctx, by, "artifact.add", id, map[string]any{"model": a.Model, "version": a.Version, "name": a.Name, "content": a.Content, "fingerprint": digest})
 	})
 	return id, added, err
@@ -83,8 +90,24 @@ func (s *Store) DeleteModel(ctx context.Context, by Actor, name string) error {
 		if err != nil {
 			return err
 		}
+		if err := tx.registryChanged(ctx); err != nil {
+			return err
+		}
 		return tx.Audit(ctx, by, "model.delete", name, nil)
 	})
+}
+
+// registryChanged notes that the newest snapshot does not have everything any more.
+func (t *Tx) registryChanged(ctx context.Context) error {
+	_, err := t.exec(ctx, "UPDATE registry_revision SET n = n + 1, changed = ? WHERE id = 1", micros(t.s.now()))
+	return err
+}
+
+// RegistryRevision counts the changes of the registry, and says when the last one was.
+func (s *Store) RegistryRevision(ctx context.Context) (n int64, changed time.Time, err error) {
+	var at int64
+	err = s.queryRow(ctx, "SELECT n, changed FROM registry_revision WHERE id = 1").Scan(&n, &at)
+	return n, fromMicros(at), err
 }
 
 // Model returns one model with its versions and artifacts.
@@ -137,10 +160,10 @@ func (s *Store) versions(ctx context.Context, model string) ([]api.ModelVersion,
 		version string
 		a       api.Artifact
 	}
-	rows, err = s.query(ctx, "SELECT version, id, name, format, size, tensors, parameters, content FROM artifact WHERE model = ? ORDER BY id", model)
+	rows, err = s.query(ctx, "SELECT version, id, name, format, size, tensors, parameters, content, file_digest FROM artifact WHERE model = ? ORDER BY id", model)
 	arts, err := collect(rows, err, func(r *sql.Rows) (row, error) {
 		var x row
-		err := r.Scan(&x.version, &x.a.ID, &x.a.Name, &x.a.Format, &x.a.Size, &x.a.Tensors, &x.a.Parameters, &x.a.Content)
+		err := r.Scan(&x.version, &x.a.ID, &x.a.Name, &x.a.Format, &x.a.Size, &x.a.Tensors, &x.a.Parameters, &x.a.Content, &x.a.BLAKE3)
 		return x, err
 	})
 	for _, x := range arts {
@@ -184,6 +207,7 @@ type Snapshot struct {
 	Digest   string // BLAKE3 of the full blob
 	Bytes    int64
 	Reason   string
+	Revision int64  // of the registry; what was registered after it may be missing
 	Manifest []byte // signed
 }
 
@@ -191,8 +215,8 @@ type Snapshot struct {
 // was faster) it returns ErrConflict.
 func (s *Store) AddSnapshot(ctx context.Context, snap Snapshot, blobs map[string][]byte) error {
 	return s.Write(ctx, func(ctx context.Context, tx *Tx) error {
-		n, err := tx.exec(ctx, `INSERT INTO snapshot (epoch, created, expires, entries, digest, bytes, reason, manifest) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
-			ON CONFLICT DO NOTHING`, snap.Epoch, micros(snap.Created), micros(snap.Expires), snap.Entries, snap.Digest, snap.Bytes, snap.Reason, snap.Manifest)
+		n, err := tx.exec(ctx, `INSERT INTO snapshot (epoch, created, expires, entries, digest, bytes, reason, revision, manifest) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+			ON CONFLICT DO NOTHING`, snap.Epoch, micros(snap.Created), micros(snap.Expires), snap.Entries, snap.Digest, snap.Bytes, snap.Reason, snap.Revision, snap.Manifest)
 		if err == nil && n == 0 {
 			err = fmt.Errorf("epoch %d: %w", snap.Epoch, ErrConflict)
 		}
@@ -268,11 +292,11 @@ func (s *Store) LatestSnapshot(ctx context.Context) (Snapshot, error) {
 
 // Snapshots lists epochs, newest first.
 func (s *Store) Snapshots(ctx context.Context, limit int) ([]Snapshot, error) {
-	rows, err := s.query(ctx, "SELECT epoch, created, expires, entries, digest, bytes, reason, manifest FROM snapshot ORDER BY epoch DESC LIMIT ?", limit)
+	rows, err := s.query(ctx, "SELECT epoch, created, expires, entries, digest, bytes, reason, revision, manifest FROM snapshot ORDER BY epoch DESC LIMIT ?", limit)
 	return collect(rows, err, func(r *sql.Rows) (Snapshot, error) {
 		var x Snapshot
 		var created, expires int64
-		err := r.Scan(&x.Epoch, &created, &expires, &x.Entries, &x.Digest, &x.Bytes, &x.Reason, &x.Manifest)
+		err := r.Scan(&x.Epoch, &created, &expires, &x.Entries, &x.Digest, &x.Bytes, &x.Reason, &x.Revision, &x.Manifest)
 		x.Created, x.Expires = fromMicros(created), fromMicros(expires)
 		return x, err
 	})
