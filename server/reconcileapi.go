@@ -54,5 +54,5 @@ func differenceFilter(r *http.Request) (store.DifferenceFilter, error) {
 
 func differenceInfo(d store.Difference) api.Difference {
 	return api.Difference{Kind: d.Kind, Reason: d.Reason, Text: store.WhyText(d.Reason), Model: d.Model, Version: d.Version, Host: d.Host, Agent: d.Agent, Path: d.Path,
-		Authorisation: d.Permit, Hit: d.Hit, Since: d.Since, LastSeen: timePtr(d.LastSeen), Unobserved: d.Unobserved}
+		Authorisation: d.Permit, Hit: d.Hit, By: d.By, Since: d.Since, LastSeen: timePtr(d.LastSeen), Unobserved: d.Unobserved}
 }

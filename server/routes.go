@@ -90,6 +90,13 @@ func (s *Server) mainRoutes() []route {
 		{"GET", api.PathCopies, auth.HitsRead, s.listCopies},
 		{"GET", api.PathReconcile, auth.HitsRead, s.reconcile},
 
+		{"POST", api.PathWebhooks + "/{source}", auth.Public, s.takeWebhook},
+		{"GET", api.PathWebhookSources, auth.SettingWrite, s.listWebhookSources},
+		{"POST", api.PathWebhookSources, auth.SettingWrite, s.addWebhookSource},
+		{"DELETE", api.PathWebhookSources + "/{id}", auth.SettingWrite, s.deleteWebhookSource},
+		{"GET", api.PathAnnouncements, auth.ModelsRead, s.listAnnouncements},
+		{"POST", api.PathAnnouncements + "/{id}/dismiss", auth.ModelsWrite, s.dismissAnnouncement},
+
 		{"GET", api.PathSweeps, auth.AgentsRead, s.listSweeps},
 		{"POST", api.PathSweeps, auth.SweepsWrite, s.addSweep},
 		{"GET", api.PathSweeps + "/{id}", auth.AgentsRead, s.getSweep},

@@ -190,7 +190,7 @@ func FuzzReadList(f *testing.F) {
 			if w.Path == "" || w.Name == "" || w.Version == "" {
 				t.Fatalf("%+v", w)
 			}
-			if n := modelName(w.Name); len(n) > 128 || strings.ContainsAny(n, "/ \x00") {
+			if n := api.ModelName(w.Name); len(n) > 128 || strings.ContainsAny(n, "/ \x00") {
 				t.Fatalf("%q", n)
 			}
 		}

@@ -11,10 +11,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+
+	"weightwarden/internal/api"
 )
 
 // wanted is one model version that an import is to register.
@@ -161,13 +162,13 @@ func findModels(root string, fill wanted) ([]wanted, error) {
 			list = append(list, below...)
 		case info.Mode().IsRegular() && info.Size() >= minSize:
 			w := fill
-			w.Path, w.Name = path, modelName(strings.TrimSuffix(e.Name(), filepath.Ext(e.Name())))
+			w.Path, w.Name = path, api.ModelName(strings.TrimSuffix(e.Name(), filepath.Ext(e.Name())))
 			if set := shardSet(path); set != "" {
 				if sets[set] {
 					continue
 				}
 				sets[set] = true
-				w.Path, w.Name = set, modelName(filepath.Base(set[:strings.Index(set, "-*-of-")]))
+				w.Path, w.Name = set, api.ModelName(filepath.Base(set[:strings.Index(set, "-*-of-")]))
 			}
 			list = append(list, w)
 		}
@@ -221,15 +222,8 @@ func isModel(dir string) (bool, error) {
 func nameOf(rel, version string) (string, string) {
 	if repo, ok := strings.CutPrefix(rel, "models--"); ok {
 		if name, revision, ok := strings.Cut(repo, "/snapshots/"); ok && !strings.Contains(revision, "/") {
-			return modelName(name), modelName(revision)
+			return api.ModelName(name), api.ModelName(revision)
 		}
 	}
-	return modelName(strings.ReplaceAll(rel, "/", "--")), version
-}
-
-// modelName makes of a file name what the server takes as a name.
-func modelName(text string) string {
-	text = regexp.MustCompile(`[^A-Za-z0-9._+-]+`).ReplaceAllString(text, "-")
-	text = strings.TrimLeft(text, "._+-")
-	return text[:min(len(text), 128)]
+	return api.ModelName(strings.ReplaceAll(rel, "/", "--")), version
 }

@@ -22,7 +22,8 @@ func program() *cli.Program {
 		Version: buildinfo.Version(),
 		Epilogue: "Server and token: 'fpctl login' keeps them in ~/.config/weightwarden/server.json (mode 0600);\n" +
 			"WEIGHTWARDEN_SERVER, WEIGHTWARDEN_TOKEN and WEIGHTWARDEN_CA (a file) override them, for CI.",
-		Commands: []cli.Command{loginCommand(), whoAmICommand(), modelAddCommand(), modelImportCommand(), modelListCommand(), modelShowCommand(), modelRemoveCommand(), reconcileCommand(),
+		Commands: []cli.Command{loginCommand(), whoAmICommand(), modelAddCommand(), modelImportCommand(), modelListCommand(), modelShowCommand(), modelRemoveCommand(), modelPendingCommand(), modelDismissCommand(), reconcileCommand(),
+			webhookAddCommand(), webhookListCommand(), webhookRemoveCommand(),
 			accountAddCommand(), accountListCommand(), accountRolesCommand(),
 			accountStateCommand("disable", "disabled", "end an account's access at once"), accountStateCommand("enable", "active", "give a disabled account its access back"), accountResetCommand(),
 			tokenNewCommand(), tokenListCommand(), tokenRevokeCommand(), agentsCommand(), agentRevokeCommand(), agentLabelCommand(), policySetCommand(), policyListCommand(), policyShowCommand(), policyRollbackCommand(), policyRemoveCommand(),

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -50,4 +51,18 @@ func TestReconcileTellsByExitCode(t *testing.T) {
 	c.want(0, "agree", "reconcile", "--model", "aurora")
 	c.want(2, "400", "reconcile", "--kind", "lost")
 	c.want(2, "400", "reconcile", "--days", "0")
+}
+
+func TestWebhookSources(t *testing.T) {
+	c := newConsole(t)
+	secret := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(secret, []byte("a secret of the hub's\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c.want(2, "printable", "webhook", "add", "huggingface", "--name", "hub", "--secret-file", secret)
+	c.want(0, "/v1/webhooks/", "webhook", "add", "mlflow", "--name", "lab")
+	c.want(0, "mlflow", "webhook", "list")
+	c.want(0, "none", "model", "pending")
+	c.want(2, "404", "model", "dismiss", "x", "--reason", "y")
+	c.want(2, "404", "webhook", "rm", "x")
 }

@@ -18,6 +18,9 @@ const (
 	PathAuthorisations = "/v1/authorisations"   // GET, POST; + /ID/approve: POST; + /ID: DELETE
 	PathCopies         = "/v1/copies"           // GET: where copies of models were seen
 	PathReconcile      = "/v1/reconcile"        // GET ?kind=&model=&days=N -> List[Difference]
+	PathWebhooks       = "/v1/webhooks"         // + /SOURCE: POST, from MLflow or Hugging Face -> WebhookAnswer
+	PathWebhookSources = "/v1/webhook-sources"  // GET, POST WebhookSource; + /ID: DELETE
+	PathAnnouncements  = "/v1/announcements"    // GET ?state=all; + /ID/dismiss: POST Dismissal
 	PathSweeps         = "/v1/sweeps"           // GET, POST NewSweep; + /ID: GET
 	PathTargets        = "/v1/targets"          // GET, POST Target; + /ID: DELETE; + /ID/deliveries: GET; + /ID/replay: POST Replay
 	PathNavigator      = "/v1/export/navigator" // GET ?since=TIME: ATT&CK Navigator layer
@@ -293,9 +296,50 @@ type Difference struct {
 	Path          string     `json:"path,omitempty"`          // of an authorisation: its pattern
 	Authorisation string     `json:"authorisation,omitempty"` // id of the one that it is about
 	Hit           string     `json:"hit,omitempty"`           // last one on the copy
-	Since         time.Time  `json:"since"`                   // copy first seen, version registered, authorisation made
+	By            string     `json:"by,omitempty"`            // webhook source that announced the version
+	Since         time.Time  `json:"since"`                   // copy first seen, version registered or announced, authorisation made
 	LastSeen      *time.Time `json:"last_seen,omitempty"`
 	Unobserved    bool       `json:"unobserved,omitempty"` // no agent is there now that would see the copy
+}
+
+// WebhookSource is a model registry elsewhere that may tell of new versions.
+type WebhookSource struct {
+	ID       string     `json:"id,omitempty"`
+	Name     string     `json:"name"`
+	Provider string     `json:"provider"`         // mlflow, huggingface
+	Secret   string     `json:"secret,omitempty"` // absent: the server makes one; shown in the answer that made it only
+	Path     string     `json:"path,omitempty"`   // where the provider posts to
+	Created  *time.Time `json:"created,omitempty"`
+	By       string     `json:"created_by,omitempty"`
+	LastUsed *time.Time `json:"last_used,omitempty"` // last webhook that proved itself
+}
+
+// WebhookAnswer says what a webhook came to.
+type WebhookAnswer struct {
+	Announced int `json:"announced"` // versions that wait now and did not before
+}
+
+// Announcement is a version of a model that a webhook told of. It waits until fpctl
+// model add registers model and version, or somebody dismisses it.
+type Announcement struct {
+	ID        string     `json:"id"`
+	Model     string     `json:"model"` // as it is to be registered
+	Version   string     `json:"model_version"`
+	Kind      string     `json:"kind,omitempty"` // dataset where the provider says so
+	Title     string     `json:"title"`          // the model's name at the provider
+	Origin    string     `json:"origin,omitempty"`
+	Who       string     `json:"who,omitempty"` // as the provider names them
+	Provider  string     `json:"provider"`
+	By        string     `json:"by"` // name of the source
+	Announced time.Time  `json:"announced"`
+	Closed    *time.Time `json:"closed,omitempty"`
+	ClosedBy  string     `json:"closed_by,omitempty"`
+	Note      string     `json:"note,omitempty"` // why it was dismissed
+}
+
+// Dismissal says why an announced version need not be registered.
+type Dismissal struct {
+	Reason string `json:"reason"`
 }
 
 // AuditPage has leaves of the audit log, byte for byte as they were hashed, and

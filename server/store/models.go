@@ -53,6 +53,9 @@ func (s *Store) AddArtifact(ctx context.Context, by Actor, a ArtifactFingerprint
 		if err != nil {
 			return err
 		}
+		if err := tx.registered(ctx, by, a.Model, a.Version); err != nil {
+			return err
+		}
 		n, err := tx.exec(ctx, `INSERT INTO artifact (id, model, version, name, format, size, tensors, parameters, content, digest, file_digest, fingerprint, created)
 			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (model, version, digest) DO NOTHING`, id, a.Model, a.Version, a.Name, a.Format, a.Size,
 			a.Tensors, a.Parameters, a.Content, digest, a.BLAKE3, a.Fingerprint, micros(s.now()))

@@ -26,6 +26,7 @@ type Difference struct {
 	Hit        string // last one on the copy
 	Since      time.Time
 	LastSeen   time.Time // zero: never
+	By         string    // who announced it
 	Unobserved bool      // the agent that would see it is not heard or not active
 }
 
@@ -38,6 +39,7 @@ const (
 
 // Reasons of differences.
 const (
+	WhyAnnounced    = "announced"              // unregistered: a version that a webhook told of
 	WhyNoModel      = "model_not_registered"   // unregistered: a copy of a model that the registry has no more
 	WhyNoVersion    = "version_not_registered" // unregistered: a copy of a version that it has no more
 	WhyNeverAllowed = "never_authorised"       // misplaced: nobody allowed this place
@@ -55,6 +57,8 @@ const UnseenAfter = 30 * 24 * time.Hour
 // WhyText says a reason to people.
 func WhyText(reason string) string {
 	switch reason {
+	case WhyAnnounced:
+		return "announced, not registered"
 	case WhyNoModel:
 		return "a copy of a model that the registry does not have any more"
 	case WhyNoVersion:
@@ -103,7 +107,7 @@ func (s *Store) Differences(ctx context.Context, f DifferenceFilter) (list []Dif
 	if err := d.load(ctx); err != nil {
 		return nil, "", err
 	}
-	steps := []func(context.Context, string) error{d.copies, d.permits, d.versions}
+	steps := []func(context.Context, string) error{d.copies, d.permits, d.versions, d.announced}
 	first, key, _ := strings.Cut(f.After, ":")
 	for i, step := range steps {
 		name := fmt.Sprint(i)
@@ -274,6 +278,20 @@ func (d *differ) permitFor(c seenCopy) (id, why string) {
 func covers(a *Authorisation, c *seenCopy) bool {
 	program := matches(a.Program, c.process) || c.process == "" && c.Authorised == a.ID
 	return program && matches(a.Host, c.Host) && matches(a.User, c.User) && matches(a.Path, c.Path)
+}
+
+// announced finds versions that webhooks told of and nobody registered.
+func (d *differ) announced(ctx context.Context, after string) error {
+	if !d.wants(Unregistered) {
+		return nil
+	}
+	list, err := d.s.Announcements(ctx, d.f.Model, strings.TrimSuffix(after, "/"), false, d.f.Limit)
+	for _, a := range list {
+		if d.add(Difference{Kind: Unregistered, Reason: WhyAnnounced, Model: a.Model, Version: a.Version, Since: a.Announced, By: a.By}, a.ID+"/") {
+			break
+		}
+	}
+	return err
 }
 
 // permits finds authorisations that cover no copy that is known: either nobody needs

@@ -190,6 +190,9 @@ func (s *Store) Purge(ctx context.Context, by Actor, now time.Time) (map[string]
 			}
 		}
 	}
+	if err := s.purgeDeliveries(ctx); err != nil {
+		return counts, err
+	}
 	n, err := s.purgeBlobs(ctx)
 	if n > 0 {
 		counts["snapshot_parts"] = n
