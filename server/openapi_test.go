@@ -173,12 +173,6 @@ func TestEveryAnswerHoldsToTheDocument(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	hub := must[api.WebhookSource](t, r, "POST", "/v1/webhook-sources", api.WebhookSource{Name: "hub", Provider: "huggingface"})
-	spareHub := must[api.WebhookSource](t, r, "POST", "/v1/webhook-sources", api.WebhookSource{Name: "hub", Provider: "huggingface"})
-	if _, err := r.store.Announce(t.Context(), store.WebhookSource{ID: hub.ID, Name: "hub", Provider: "huggingface"}, "", "", []store.Announcement{{Model: "m", Version: "1"}}); err != nil {
-		t.Fatal(err)
-	}
-	waiting := must[api.List[api.Announcement]](t, r, "GET", "/v1/announcements", nil).Items[0]
 	_, csr := request(t)
 	_, csr2 := request(t)
 	now := time.Now()
@@ -241,23 +235,6 @@ func TestEveryAnswerHoldsToTheDocument(t *testing.T) {
 		{"POST", "/v1/authorisations/{id}/approve", []string{authorisation.ID}, nil, false, 204},
 		{"DELETE", "/v1/authorisations/{id}", []string{authorisation.ID}, nil, false, 204},
 		{"GET", "/v1/copies", []string{"?model=aurora"}, nil, false, 200},
-		{"GET", "/v1/reconcile", []string{"?kind=missing&days=3"}, nil, false, 200},
-		{"GET", "/v1/reconcile", []string{"?limit=1"}, nil, false, 200},
-		{"GET", "/v1/reconcile", []string{"?kind=lost"}, nil, false, 400},
-		{"GET", "/v1/reconcile", []string{"?after=x"}, nil, false, 400},
-		{"POST", "/v1/webhooks/{source}", []string{hub.ID}, `{}`, false, 401},
-		{"GET", "/v1/webhook-sources", nil, nil, false, 200},
-		{"POST", "/v1/webhook-sources", nil, api.WebhookSource{Name: "lab", Provider: "mlflow"}, false, 201},
-		{"POST", "/v1/webhook-sources", nil, api.WebhookSource{Name: "lab", Provider: "gitea"}, false, 422},
-		{"POST", "/v1/webhook-sources", nil, api.WebhookSource{Name: "lab", Provider: "mlflow", Secret: "short"}, false, 422},
-		{"POST", "/v1/webhook-sources", nil, api.WebhookSource{Name: "lab", Provider: "mlflow", Path: "/x"}, false, 422},
-		{"DELETE", "/v1/webhook-sources/{id}", []string{spareHub.ID}, nil, false, 204},
-		{"GET", "/v1/announcements", []string{"?state=open"}, nil, false, 200},
-		{"GET", "/v1/announcements", []string{"?state=lost"}, nil, false, 400},
-		{"GET", "/v1/reconcile", []string{"?kind=unregistered"}, nil, false, 200},
-		{"POST", "/v1/announcements/{id}/dismiss", []string{waiting.ID}, api.Dismissal{Reason: "a mirror"}, false, 204},
-		{"POST", "/v1/announcements/{id}/dismiss", []string{waiting.ID}, api.Dismissal{}, false, 422},
-		{"GET", "/v1/announcements", []string{"?state=all"}, nil, false, 200},
 		{"GET", "/v1/sweeps", nil, nil, false, 200},
 		{"POST", "/v1/sweeps", nil, api.NewSweep{Paths: []string{"/srv"}}, false, 201},
 		{"GET", "/v1/sweeps/{id}", []string{swept.ID}, nil, false, 200},
@@ -285,7 +262,7 @@ func TestEveryAnswerHoldsToTheDocument(t *testing.T) {
 		{"GET", "/v1/audit/entries/{seq}", []string{"100000"}, nil, false, 404},
 		{"PUT", "/v1/agents/{id}/state", []string{id}, api.AgentState{State: "revoked"}, false, 204},
 	}
-	calls = append(caseCalls(t, r, hit), calls...) // before the agent is revoked
+	calls = slices.Concat(caseCalls(t, r, hit), agreementCalls(t, r), calls) // before the agent is revoked
 	called := map[string]bool{}
 	for _, x := range calls {
 		called[x.method+" "+x.pattern] = true
@@ -314,6 +291,36 @@ func TestEveryAnswerHoldsToTheDocument(t *testing.T) {
 		if !called[rt.method+" "+rt.pattern] {
 			t.Errorf("%s %s is not called by this test", rt.method, rt.pattern)
 		}
+	}
+}
+
+// agreementCalls are those about what was announced and what differs.
+func agreementCalls(t *testing.T, r *running) []call {
+	t.Helper()
+	hub := must[api.WebhookSource](t, r, "POST", "/v1/webhook-sources", api.WebhookSource{Name: "hub", Provider: "huggingface"})
+	spareHub := must[api.WebhookSource](t, r, "POST", "/v1/webhook-sources", api.WebhookSource{Name: "hub", Provider: "huggingface"})
+	if _, err := r.store.Announce(t.Context(), store.WebhookSource{ID: hub.ID, Name: "hub", Provider: "huggingface"}, "", "", []store.Announcement{{Model: "m", Version: "1"}}); err != nil {
+		t.Fatal(err)
+	}
+	waiting := must[api.List[api.Announcement]](t, r, "GET", "/v1/announcements", nil).Items[0]
+	return []call{
+		{"GET", "/v1/reconcile", []string{"?kind=missing&days=3"}, nil, false, 200},
+		{"GET", "/v1/reconcile", []string{"?limit=1"}, nil, false, 200},
+		{"GET", "/v1/reconcile", []string{"?kind=lost"}, nil, false, 400},
+		{"GET", "/v1/reconcile", []string{"?after=x"}, nil, false, 400},
+		{"POST", "/v1/webhooks/{source}", []string{hub.ID}, `{}`, false, 401},
+		{"GET", "/v1/webhook-sources", nil, nil, false, 200},
+		{"POST", "/v1/webhook-sources", nil, api.WebhookSource{Name: "lab", Provider: "mlflow"}, false, 201},
+		{"POST", "/v1/webhook-sources", nil, api.WebhookSource{Name: "lab", Provider: "gitea"}, false, 422},
+		{"POST", "/v1/webhook-sources", nil, api.WebhookSource{Name: "lab", Provider: "mlflow", Secret: "short"}, false, 422},
+		{"POST", "/v1/webhook-sources", nil, api.WebhookSource{Name: "lab", Provider: "mlflow", Path: "/x"}, false, 422},
+		{"DELETE", "/v1/webhook-sources/{id}", []string{spareHub.ID}, nil, false, 204},
+		{"GET", "/v1/announcements", []string{"?state=open"}, nil, false, 200},
+		{"GET", "/v1/announcements", []string{"?state=lost"}, nil, false, 400},
+		{"GET", "/v1/reconcile", []string{"?kind=unregistered"}, nil, false, 200},
+		{"POST", "/v1/announcements/{id}/dismiss", []string{waiting.ID}, api.Dismissal{Reason: "a mirror"}, false, 204},
+		{"POST", "/v1/announcements/{id}/dismiss", []string{waiting.ID}, api.Dismissal{}, false, 422},
+		{"GET", "/v1/announcements", []string{"?state=all"}, nil, false, 200},
 	}
 }
 
