@@ -15,6 +15,7 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
+	"maps"
 	"math/big"
 	"net"
 	"net/http"
@@ -59,6 +60,7 @@ type Server struct {
 	asked    int           // how often the policy was asked for
 	ahead    time.Duration // of the clock that is told to agents
 	blobs    map[string][]byte
+	sent     int // bytes of blobs
 	epoch    int64
 	sweeps   []api.Sweep
 }
@@ -296,6 +298,7 @@ func (s *Server) getManifest(w http.ResponseWriter, _ *http.Request, _ string) {
 func (s *Server) getBlob(w http.ResponseWriter, r *http.Request, _ string) {
 	s.mu.Lock()
 	b, ok := s.blobs[r.PathValue("sum")]
+	s.sent += len(b)
 	s.mu.Unlock()
 	if !ok {
 		problem(w, http.StatusNotFound, "no such blob")
@@ -304,16 +307,29 @@ func (s *Server) getBlob(w http.ResponseWriter, r *http.Request, _ string) {
 	_, _ = w.Write(b)
 }
 
+// Delta is what a manifest is to name as leading to its registry from an epoch before.
+type Delta struct {
+	From int64
+	Body []byte
+}
+
 // Publish makes registry the snapshot of an epoch.
-func (s *Server) Publish(epoch int64, registry []byte) {
+func (s *Server) Publish(epoch int64, registry []byte, deltas ...Delta) {
 	sum := blake3.Sum256(registry)
 	name := hex.EncodeToString(sum[:])
 	m := &snapshot.Manifest{Epoch: epoch, Created: time.Now().UTC(), Expires: time.Now().Add(time.Hour).UTC(),
 		Blobs: []snapshot.Blob{{Kind: snapshot.BlobFull, BLAKE3: name, Bytes: int64(len(registry))}}}
+	more := map[string][]byte{}
+	for _, d := range deltas {
+		sum := blake3.Sum256(d.Body)
+		more[hex.EncodeToString(sum[:])] = d.Body
+		m.Blobs = append(m.Blobs, snapshot.Blob{Kind: snapshot.BlobDelta, From: d.From, BLAKE3: hex.EncodeToString(sum[:]), Bytes: int64(len(d.Body))})
+	}
 	text, err := snapshot.SignManifest(m, s.signer)
 	s.check(err)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	maps.Copy(s.blobs, more)
 	s.manifest, s.epoch, s.blobs[name] = text, epoch, registry
 }
 
@@ -322,6 +338,15 @@ func (s *Server) Manifest() []byte {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return bytes.Clone(s.manifest)
+}
+
+// Sent is how many bytes of blobs were sent since it was asked last.
+func (s *Server) Sent() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := s.sent
+	s.sent = 0
+	return n
 }
 
 // PublishAs serves a manifest signed by another key (nil: the server's own) that

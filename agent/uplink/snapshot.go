@@ -49,6 +49,7 @@ func NewSnapshots(c *Client, dir, key string) (*Snapshots, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
+	removeUnfinished(dir)
 	return &Snapshots{client: c, dir: dir, verifier: v}, nil
 }
 
@@ -112,7 +113,7 @@ func (s *Snapshots) Fetch(ctx context.Context) (changed bool, err error) {
 	next := held{Held: snapshot.HeldOf(m), File: full.BLAKE3 + ".fpdb", Expires: m.Expires}
 	path := filepath.Join(s.dir, next.File)
 	if verifyFile(path, full.BLAKE3) != nil {
-		if err := s.download(ctx, full, path); err != nil {
+		if err := s.obtain(ctx, m, h, path); err != nil {
 			return false, err
 		}
 	}
@@ -123,6 +124,42 @@ func (s *Snapshots) Fetch(ctx context.Context) (changed bool, err error) {
 		s.removeOld(next.File)
 	}
 	return next.Epoch != h.Epoch || next.File != h.File, nil
+}
+
+// obtain gets the full blob of a manifest into a file: by a delta to what is held, if
+// there is one, else, and when anything goes wrong with that, whole.
+func (s *Snapshots) obtain(ctx context.Context, m *snapshot.Manifest, h held, path string) error {
+	full := m.Full()
+	if delta, ok := m.DeltaFrom(h.Epoch); ok && h.File != "" && delta.Bytes < full.Bytes && s.patch(ctx, delta, h, full, path) == nil {
+		return nil
+	}
+	return s.download(ctx, full, path)
+}
+
+// patch makes a full blob out of the held one. What it makes has the blob's digest, or
+// there is an error and no file.
+func (s *Snapshots) patch(ctx context.Context, delta snapshot.Blob, h held, full snapshot.Blob, path string) error {
+	base, err := os.Open(filepath.Join(s.dir, filepath.Base(h.File)))
+	if err != nil {
+		return err
+	}
+	defer base.Close()
+	info, err := base.Stat()
+	if err != nil {
+		return err
+	}
+	file := filepath.Join(s.dir, delta.BLAKE3+".delta")
+	defer os.Remove(file) // nobody needs it twice
+	if err := s.download(ctx, delta, file); err != nil {
+		return err
+	}
+	in, err := os.Open(file)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	ends := snapshot.Ends{Base: h.BLAKE3, BaseBytes: info.Size(), Result: full.BLAKE3, ResultBytes: full.Bytes}
+	return s.store(path, func(w io.Writer) error { return snapshot.ApplyDelta(w, in, base, ends) })
 }
 
 func (s *Snapshots) download(ctx context.Context, b snapshot.Blob, path string) error {
@@ -136,13 +173,27 @@ func (s *Snapshots) download(ctx context.Context, b snapshot.Blob, path string) 
 		return err
 	}
 	defer resp.Body.Close()
+	return s.store(path, func(w io.Writer) error {
+		h := blake3.New()
+		n, err := io.Copy(io.MultiWriter(w, h), io.LimitReader(resp.Body, b.Bytes+1))
+		if err != nil {
+			return err
+		}
+		if sum := hex.EncodeToString(h.Sum(nil)); n != b.Bytes || sum != b.BLAKE3 {
+			return fmt.Errorf("%w: %d bytes with BLAKE3 %s, the manifest names %d bytes with %s", ErrRefused, n, sum, b.Bytes, b.BLAKE3)
+		}
+		return nil
+	})
+}
+
+// store makes a file of what fill writes, or none when it fails.
+func (s *Snapshots) store(path string, fill func(io.Writer) error) error {
 	tmp, err := os.CreateTemp(s.dir, ".blob-*")
 	if err != nil {
 		return err
 	}
 	defer os.Remove(tmp.Name()) // gone already when all went well
-	h := blake3.New()
-	n, err := io.Copy(io.MultiWriter(tmp, h), io.LimitReader(resp.Body, b.Bytes+1))
+	err = fill(tmp)
 	if err == nil {
 		err = tmp.Sync()
 	}
@@ -151,9 +202,6 @@ func (s *Snapshots) download(ctx context.Context, b snapshot.Blob, path string) 
 	}
 	if err != nil {
 		return err
-	}
-	if sum := hex.EncodeToString(h.Sum(nil)); n != b.Bytes || sum != b.BLAKE3 {
-		return fmt.Errorf("%w: %d bytes with BLAKE3 %s, the manifest names %d bytes with %s", ErrRefused, n, sum, b.Bytes, b.BLAKE3)
 	}
 	return os.Rename(tmp.Name(), path)
 }
@@ -194,6 +242,19 @@ func (s *Snapshots) removeOld(keep string) {
 	}
 	for _, n := range names {
 		if filepath.Base(n) != keep {
+			_ = os.Remove(n) // it only takes room
+		}
+	}
+}
+
+// removeUnfinished deletes what a process that was killed left half written.
+func removeUnfinished(dir string) {
+	for _, pattern := range []string{".blob-*", ".tmp-*", "*.delta"} {
+		names, err := filepath.Glob(filepath.Join(dir, pattern))
+		if err != nil {
+			return
+		}
+		for _, n := range names {
 			_ = os.Remove(n) // it only takes room
 		}
 	}

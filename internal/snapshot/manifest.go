@@ -51,14 +51,14 @@ type Manifest struct {
 
 // Blob is one file that belongs to a manifest.
 type Blob struct {
-	Kind    string   `json:"kind"`           // BlobFull, BlobDelta
-	From    int64    `json:"from,omitempty"` // delta: the epoch that it builds on
-	BLAKE3  string   `json:"blake3"`         // hex; also its name on the server
-	Bytes   int64    `json:"bytes"`
-	Removed []string `json:"removed,omitempty"` // delta: artifacts that are no longer registered
+	Kind   string `json:"kind"`           // BlobFull, BlobDelta
+	From   int64  `json:"from,omitempty"` // delta: the epoch whose full blob it builds on
+	BLAKE3 string `json:"blake3"`         // hex; also its name on the server
+	Bytes  int64  `json:"bytes"`
 }
 
-// Kinds of blobs. Both are .fpdb files; a delta has only what was added.
+// Kinds of blobs. A full one is a .fpdb file; a delta makes it out of that of an epoch
+// before (ApplyDelta). Who cannot use a delta fetches the full one.
 const (
 	BlobFull  = "full"
 	BlobDelta = "delta"

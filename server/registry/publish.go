@@ -94,10 +94,50 @@ func (p *Publisher) build(ctx context.Context, reason string) (store.Snapshot, e
 		return store.Snapshot{}, err
 	}
 	snap := store.Snapshot{Epoch: last.Epoch + 1, Entries: entries, Digest: digest(blob), Bytes: int64(len(blob)), Reason: reason, Revision: revision}
+	blobs := map[string][]byte{snap.Digest: blob}
+	if snap.Deltas, err = p.deltas(ctx, blob, blobs); err != nil {
+		return store.Snapshot{}, err
+	}
 	if err := p.sign(ctx, &snap, digest(last.Manifest)); err != nil {
 		return store.Snapshot{}, err
 	}
-	return snap, p.Store.AddSnapshot(ctx, snap, map[string][]byte{snap.Digest: blob})
+	return snap, p.Store.AddSnapshot(ctx, snap, blobs)
+}
+
+// Which deltas are made: from the newest epochs, where they are much smaller than the
+// blob, and while the work stays within bounds. Who is further behind fetches the blob.
+const (
+	deltaEpochs = 8
+	deltaShare  = 4         // a delta is at most 1/4 of the blob
+	deltaWork   = 512 << 20 // bytes of older blobs that are read for one epoch
+)
+
+// deltas makes those that lead to a blob and puts them beside it. Deltas spare
+// downloads; what cannot be read any more is left out.
+func (p *Publisher) deltas(ctx context.Context, blob []byte, blobs map[string][]byte) ([]store.SnapshotDelta, error) {
+	before, err := p.Store.Snapshots(ctx, deltaEpochs)
+	if err != nil {
+		return nil, err
+	}
+	var out []store.SnapshotDelta
+	work := int64(deltaWork)
+	to := digest(blob)
+	for _, b := range before {
+		base, err := p.Store.Blob(ctx, b.Digest, work)
+		if errors.Is(err, store.ErrNotFound) || err == nil && b.Digest == to {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		work -= int64(len(base))
+		if d := snapshot.MakeDelta(base, blob, len(blob)/deltaShare); d != nil {
+			name := digest(d)
+			blobs[name] = d
+			out = append(out, store.SnapshotDelta{From: b.Epoch, Digest: name, Bytes: int64(len(d))})
+		}
+	}
+	return out, nil
 }
 
 func (p *Publisher) blob(ctx context.Context) ([]byte, int64, error) {
@@ -140,6 +180,9 @@ func (p *Publisher) sign(ctx context.Context, snap *store.Snapshot, previous str
 	m := &snapshot.Manifest{Epoch: snap.Epoch, Created: snap.Created, Expires: snap.Expires, Previous: previous, Entries: snap.Entries,
 		Blobs: []snapshot.Blob{{Kind: snapshot.BlobFull, BLAKE3: snap.Digest, Bytes: snap.Bytes}},
 		Audit: fmt.Sprintf("%d %s", tree.N, tree.Hash)}
+	for _, d := range snap.Deltas {
+		m.Blobs = append(m.Blobs, snapshot.Blob{Kind: snapshot.BlobDelta, From: d.From, BLAKE3: d.Digest, Bytes: d.Bytes})
+	}
 	snap.Manifest, err = snapshot.SignManifest(m, p.Signer)
 	return err
 }
@@ -173,6 +216,9 @@ func (p *Publisher) Ensure(ctx context.Context) error {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if last.Deltas, err = p.Store.SnapshotDeltas(ctx, last.Epoch); err != nil {
+		return err
+	}
 	if err := p.sign(ctx, &last, digest(last.Manifest)); err != nil {
 		return err
 	}

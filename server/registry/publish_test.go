@@ -17,8 +17,9 @@ import (
 
 type bench struct {
 	*registry.Publisher
-	t   *testing.T
-	now time.Time
+	t        *testing.T
+	now      time.Time
+	verifier note.Verifier
 }
 
 func newBench(t *testing.T) *bench {
@@ -26,8 +27,11 @@ func newBench(t *testing.T) *bench {
 	b := &bench{t: t, now: time.Unix(1_800_000_000, 0)}
 	now := func() time.Time { return b.now }
 	s := storetest.Open(t, store.Config{Path: filepath.Join(t.TempDir(), "r.db"), Now: now})
-	key, _, err := snapshot.NewKey("test")
+	key, public, err := snapshot.NewKey("test")
 	if err != nil {
+		t.Fatal(err)
+	}
+	if b.verifier, err = note.NewVerifier(public); err != nil {
 		t.Fatal(err)
 	}
 	signer, err := note.NewSigner(key)

@@ -210,8 +210,52 @@ type Snapshot struct {
 	Digest   string // BLAKE3 of the full blob
 	Bytes    int64
 	Reason   string
-	Revision int64  // of the registry; what was registered after it may be missing
-	Manifest []byte // signed
+	Revision int64           // of the registry; what was registered after it may be missing
+	Deltas   []SnapshotDelta // that lead to its blob; Snapshots leaves them out
+	Manifest []byte          // signed
+}
+
+// SnapshotDelta is a blob that makes that of a snapshot out of that of one before.
+type SnapshotDelta struct {
+	From   int64 // epoch
+	Digest string
+	Bytes  int64
+}
+
+// SnapshotDeltas lists the deltas of an epoch, those from newer ones first.
+func (s *Store) SnapshotDeltas(ctx context.Context, epoch int64) ([]SnapshotDelta, error) {
+	rows, err := s.query(ctx, "SELECT from_epoch, digest, bytes FROM snapshot_delta WHERE epoch = ? ORDER BY from_epoch DESC", epoch)
+	return collect(rows, err, func(r *sql.Rows) (SnapshotDelta, error) {
+		var x SnapshotDelta
+		return x, r.Scan(&x.From, &x.Digest, &x.Bytes)
+	})
+}
+
+// Blob returns a whole stored blob, or ErrNotFound when it is not there, not all of it
+// or longer than most bytes.
+func (s *Store) Blob(ctx context.Context, digest string, most int64) ([]byte, error) {
+	size, err := s.BlobSize(ctx, digest)
+	if err != nil {
+		return nil, err
+	}
+	if size > most {
+		return nil, fmt.Errorf("blob %.100q of %d bytes: %w", digest, size, ErrNotFound)
+	}
+	out := make([]byte, 0, size)
+	for part := int64(0); ; part++ {
+		b, err := s.BlobPart(ctx, digest, part)
+		if err != nil {
+			return nil, err
+		}
+		if len(b) == 0 || int64(len(out)+len(b)) > size {
+			break
+		}
+		out = append(out, b...)
+	}
+	if int64(len(out)) != size {
+		return nil, fmt.Errorf("blob %.100q changed under way: %w", digest, ErrNotFound)
+	}
+	return out, nil
 }
 
 // AddSnapshot stores an epoch with its blobs. If the epoch exists (another server
@@ -225,6 +269,11 @@ func (s *Store) AddSnapshot(ctx context.Context, snap Snapshot, blobs map[string
 		}
 		if err != nil {
 			return err
+		}
+		for _, d := range snap.Deltas {
+			if _, err := tx.exec(ctx, "INSERT INTO snapshot_delta (epoch, from_epoch, digest, bytes) VALUES (?, ?, ?, ?)", snap.Epoch, d.From, d.Digest, d.Bytes); err != nil {
+				return err
+			}
 		}
 		for digest, blob := range blobs {
 			if err := tx.addBlob(ctx, digest, blob); err != nil {

@@ -207,7 +207,12 @@ const keptBlobs = 20
 func (s *Store) purgeBlobs(ctx context.Context) (n int64, err error) {
 	err = s.Write(ctx, func(ctx context.Context, tx *Tx) error {
 		var err error
-		n, err = tx.exec(ctx, "DELETE FROM blob_part WHERE digest NOT IN (SELECT digest FROM snapshot ORDER BY epoch DESC LIMIT ?)", keptBlobs)
+		// Deltas lead to the newest epoch; those of the one before may be under way.
+		if _, err = tx.exec(ctx, "DELETE FROM snapshot_delta WHERE epoch < (SELECT MAX(epoch) - 1 FROM snapshot)"); err != nil {
+			return err
+		}
+		n, err = tx.exec(ctx, `DELETE FROM blob_part WHERE digest NOT IN (SELECT digest FROM snapshot ORDER BY epoch DESC LIMIT ?)
+			AND digest NOT IN (SELECT digest FROM snapshot_delta)`, keptBlobs)
 		return err
 	})
 	return n, err
