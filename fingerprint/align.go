@@ -234,7 +234,7 @@ func (c *comparer) creditRows(a alignment) {
 	}
 	f, rt, st := &c.found[a.registered], &c.reg.Tensors[a.registered], &c.sus.Tensors[a.suspect]
 	share := 1.0
-	n := st.Sketch.Count
+	n := cmp.Or(st.Sketch.Have, st.Sketch.Count)
 	if !a.transposed && n < rt.Sketch.Count {
 		share = float64(n) / float64(rt.Sketch.Count)
 	}
@@ -243,13 +243,15 @@ func (c *comparer) creditRows(a alignment) {
 	}
 	f.share, f.suspect, f.hits, f.tested, f.aligned = share, a.suspect, a.hits, a.tested, true
 	f.cosine = math.Cos(math.Pi * a.distance)
-	f.relation = relationOf(rt, st, a.distance, a.transposed || a.segment != nil || n != rt.Sketch.Count)
+	f.relation = relationOf(rt, st, a.distance, a.transposed || a.segment != nil || st.Sketch.Places > 0 || n != rt.Sketch.Count)
 	if a.transposed {
 		f.transform = "transposed"
 	} else if a.segment != nil {
 		f.transform = segmentText(a.segment.Offset, n, rt.Sketch.Count)
 	} else if st.Sketch.Count > rt.Sketch.Count {
 		f.transform = "first rows of a taller tensor"
+	} else if st.Sketch.Have > 0 {
+		f.transform = fmt.Sprintf("%d of %d rows", n, rt.Sketch.Count)
 	} else if share < 1 {
 		f.transform = "first rows"
 	}

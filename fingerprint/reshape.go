@@ -81,31 +81,19 @@ func (r *reader) shape() (rows, cols int64) {
 	return rows, cols
 }
 
-// reading is one way to read the bytes of a tensor.
-type reading struct {
-	tensor int // of the model, and of the fingerprint
-	dtype  formats.DType
-	Shape
-}
-
 // AddReshaped sketches tensors of the suspect as if they were matrices of other shapes
 // and number formats, where shapes knows some of so many elements. They become further
 // tensors of the fingerprint, without bytes of their own, and Compare then sees them.
 // It reads 64 rows each. m is what suspect was computed from, opt what it was computed
 // with.
-func AddReshaped(ctx context.Context, m *formats.Model, suspect *Fingerprint, shapes func(elements int64) []Shape, opt Options) (*Reshaped, error) {
+func AddReshaped(ctx context.Context, m *formats.Model, suspect *Fingerprint, shapes func(elements int64) []Shape, opt Options) (*Added, error) {
 	views := quant.Views(m)
-	r := &Reshaped{m: m, views: views, suspect: suspect, own: len(suspect.Tensors), opt: opt}
+	r := newAdded(suspect, opt)
 	if len(views) != len(suspect.Tensors) {
 		return r, nil // a set of several files
 	}
-	key := opt.Key
-	if key == nil {
-		key = PublicKey()
-	}
-	r.maker = sketch.NewMaker(key.derive("sketch"))
 	for i := range views {
-		for _, as := range readings(m, i, &views[i], shapes) {
+		for _, as := range readings(m, &views[i], shapes) {
 			if len(r.readings) == mostReshaped {
 				return r, nil
 			}
@@ -122,101 +110,8 @@ func AddReshaped(ctx context.Context, m *formats.Model, suspect *Fingerprint, sh
 	return r, nil
 }
 
-// Reshaped is what AddReshaped added to a fingerprint.
-type Reshaped struct {
-	m        *formats.Model
-	views    []quant.View
-	suspect  *Fingerprint
-	own      int // tensors of the suspect before
-	readings []reading
-	maker    *sketch.Maker
-	opt      Options
-}
-
-// Len returns how many tensors were added.
-func (r *Reshaped) Len() int { return len(r.readings) }
-
-func (r *Reshaped) add(as reading, k *sketch.Tensor) {
-	t := r.suspect.Tensors[as.tensor]
-	t.DType, t.Rows, t.Cols, t.Parameters, t.Pieces, t.Constant, t.Sketch = as.dtype, as.Rows, as.Cols, as.Rows*as.Cols, nil, "", k
-	r.suspect.Tensors = append(r.suspect.Tensors, t)
-	r.readings = append(r.readings, as)
-}
-
-// Keep leaves only those that matches name, read in whole so that layer T is there,
-// and returns how many these are.
-func (r *Reshaped) Keep(ctx context.Context, matches []Match) (int, error) {
-	wanted := make(map[int]bool)
-	for i := range matches {
-		for _, t := range matches[i].Tensors {
-			if t.Suspect >= r.own {
-				wanted[t.Suspect-r.own] = true
-			}
-		}
-	}
-	all := r.readings
-	r.suspect.Tensors, r.readings = r.suspect.Tensors[:r.own], nil
-	for i, as := range all {
-		if !wanted[i] {
-			continue
-		}
-		k, err := r.sketch(ctx, as, true)
-		if ctx.Err() != nil {
-			return 0, ctx.Err()
-		}
-		if err == nil {
-			r.add(as, k)
-		}
-	}
-	return len(r.readings), nil
-}
-
-// sketch reads a tensor's bytes as somebody else might: the sampled rows, or in whole
-// also those of layer T.
-func (r *Reshaped) sketch(ctx context.Context, as reading, whole bool) (*sketch.Tensor, error) {
-	b, ok := r.maker.NewBuilder(as.Rows, as.Cols, false)
-	size, fits := as.dtype.Bytes(as.Cols)
-	if !ok || !fits {
-		return nil, fmt.Errorf("no matrix of %d x %d", as.Rows, as.Cols)
-	}
-	data := r.m.Tensors[r.views[as.tensor].Tensors[0]].Data
-	raw, row := make([]byte, size), make([]float32, as.Cols)
-	read := func(i int64) error {
-		if err := formats.ReadFull(data.Source, raw, data.Offset+i*size); err != nil {
-			return err
-		}
-		if r.opt.Progress != nil {
-			r.opt.Progress(size)
-		}
-		if err := DecodeValues(as.dtype, row, raw); err != nil {
-			return err
-		}
-		b.Row(i, row)
-		return ctx.Err()
-	}
-	if whole {
-		for i := range as.Rows {
-			if b.Needs(i) {
-				if err := read(i); err != nil {
-					return nil, err
-				}
-			}
-		}
-		k, _ := b.Finish()
-		return k, nil
-	}
-	for _, i := range b.Wanted(sketch.AlignedRows) {
-		if err := read(i); err != nil {
-			return nil, err
-		}
-	}
-	k, _ := b.Finish()
-	k.Sum = nil // of the sample only
-	return k, nil
-}
-
 // readings lists the ways to read a tensor other than the file's own.
-func readings(m *formats.Model, i int, v *quant.View, shapes func(int64) []Shape) (out []reading) {
+func readings(m *formats.Model, v *quant.View, shapes func(int64) []Shape) (out []reading) {
 	if len(v.Tensors) != 1 || v.Scheme != quant.Plain && v.Scheme != quant.Block {
 		return nil
 	}
@@ -233,15 +128,18 @@ func readings(m *formats.Model, i int, v *quant.View, shapes func(int64) []Shape
 		}
 	}
 	for _, d := range types {
-		elements := v.Rows * v.Cols
-		if _, bits := d.Block(); d != t.DType {
-			elements = t.Data.Length * 8 / bits
+		r, ok := newRun(t, d, 0)
+		if !ok {
+			continue
+		}
+		elements := r.elements
+		if d == t.DType {
+			elements = v.Rows * v.Cols
 		}
 		for _, s := range shapes(elements) {
-			size, ok := d.Bytes(s.Cols)
 			same := d == t.DType && s.Rows == v.Rows && s.Cols == v.Cols
-			if ok && !same && quant.CanDecode(d) && size <= t.Data.Length/s.Rows && len(out) < mostShapes {
-				out = append(out, reading{i, d, s})
+			if _, whole := d.Bytes(s.Cols); whole && !same && elements <= r.elements && len(out) < mostShapes {
+				out = append(out, reading{run: r, Shape: s})
 			}
 		}
 	}

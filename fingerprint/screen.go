@@ -23,6 +23,7 @@ type side struct {
 	transposed bool
 	rows       []sketch.Row
 	places     uint64   // hash of the row numbers
+	chosen     int64    // of how many places
 	words      []uint64 // the first word of each row's bits
 	empty      bool     // some rows are zero
 }
@@ -52,7 +53,9 @@ func newPartners(sus *Fingerprint) *partners {
 		if k == nil {
 			continue
 		}
-		p.byLength[k.Length] = append(p.byLength[k.Length], newSide(s, false, k.Aligned))
+		own := newSide(s, false, k.Aligned)
+		own.chosen = k.Places
+		p.byLength[k.Length] = append(p.byLength[k.Length], own)
 		if len(k.Columns) > 0 {
 			p.byLength[k.Count] = append(p.byLength[k.Count], newSide(s, true, k.Columns))
 		}
@@ -93,7 +96,7 @@ func (p *partners) candidates(r *side, length int64) (best []*side, tried int) {
 		if usable(r, s, places) < minCommon {
 			continue
 		}
-		tried++
+		tried += max(1, int(s.chosen))
 		if !screen {
 			best = append(best, s)
 			continue

@@ -104,10 +104,16 @@ func (db *DB) MatchFile(ctx context.Context, fp *fingerprint.Fingerprint, m *for
 	if again {
 		return db.Match(ctx, fp)
 	}
-	if len(matches) > 0 || opt.Quick {
+	if opt.Quick {
 		return matches, nil
 	}
+	if len(matches) > 0 {
+		return db.completeDumped(ctx, fp, m, opt, matches)
+	}
 	if matches, err = db.matchReshaped(ctx, fp, m, opt); err != nil || len(matches) > 0 {
+		return matches, err
+	}
+	if matches, err = db.matchDumped(ctx, fp, m, opt); err != nil || len(matches) > 0 {
 		return matches, err
 	}
 	if err := fingerprint.AddInvariants(ctx, m, fp, opt.Jobs); err != nil {

@@ -30,6 +30,7 @@ type segment struct {
 
 	shapesOnce sync.Once
 	shapes     map[int64][]fingerprint.Shape
+	lengths    map[int64]float64 // of rows -> elements in them
 
 	mu      sync.Mutex
 	decoded map[int]*fingerprint.Fingerprint
@@ -267,7 +268,7 @@ func alignedBands() bands {
 // contentBands do not: the rows of all models of one width share their keys, and
 // 24 bits keep the chance ones to one in four among a thousand 7B-size models.
 func contentBands() bands {
-	return bands{24, func(length, _ int64, band int, bits uint64) uint64 {
+	return bands{sketch.SlideBits, func(length, _ int64, band int, bits uint64) uint64 {
 		return mix(uint64(length)<<32 ^ uint64(band)<<24 ^ bits ^ 0xc047<<48)
 	}}
 }
@@ -333,6 +334,12 @@ func (t table) find(key uint64, f func(entry uint32)) {
 	for i := t.first(key); i < t.len() && t.key(i) == key; i++ {
 		f(binary.LittleEndian.Uint32(t.entries[i*4:]))
 	}
+}
+
+// has reports whether a key is there.
+func (t table) has(key uint64) bool {
+	i := t.first(key)
+	return i < t.len() && t.key(i) == key
 }
 
 // first is the number of the first row whose key is not below key. Keys are hashes

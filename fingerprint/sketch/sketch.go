@@ -36,6 +36,8 @@ type Tensor struct {
 	Content    []Row     // by falling norm, at most ContentRows
 	Columns    []Row     // aligned sample of the other axis; suspects only, never encoded
 	Segments   []Segment // rows read again with a candidate in mind; never encoded
+	Have       int64     // rows that the file has, where it ends amid the matrix; 0: all; never encoded
+	Places     int64     // of how many places in the file this one was chosen; 0 where the file says it; never encoded
 	Groups     int       // of Sum: 4, 2, or 1
 	Sum        []float32 // layer T: Groups x Buckets
 }

@@ -142,14 +142,24 @@ func (j *Judge) match(ctx context.Context, s *Subject, src formats.Source) ([]fi
 	if s.Set {
 		return j.Matcher.MatchFile(ctx, s.Fingerprint, nil, opt) // the model is that of one part
 	}
-	matches, err := j.Matcher.MatchFile(ctx, s.Fingerprint, s.Model, opt)
+	m := s.Model
+	if m == nil && src != nil {
+		m = bytesOf(src)
+	}
+	matches, err := j.Matcher.MatchFile(ctx, s.Fingerprint, m, opt)
 	if err != nil || len(matches) == 0 || !s.lean || src == nil {
 		return matches, err
 	}
 	if err := j.enrich(ctx, s, src); err != nil {
 		return nil, err
 	}
-	return j.Matcher.MatchFile(ctx, s.Fingerprint, s.Model, opt)
+	return j.Matcher.MatchFile(ctx, s.Fingerprint, m, opt)
+}
+
+// bytesOf is a file that no decoder reads: numbers may lie in it, one behind another.
+func bytesOf(src formats.Source) *formats.Model {
+	n := src.Size()
+	return &formats.Model{Tensors: []formats.Tensor{{Shape: []int64{n}, Data: formats.Extent{Source: src, Length: n}}}}
 }
 
 // sketched reports whether every tensor that could be evidence has row sketches:
@@ -176,7 +186,7 @@ func findings(m *formats.Model, decoding error, size int64) []api.Finding {
 		out = append(out, api.Finding{Code: "file.empty", Severity: string(formats.Info), Text: "the file is empty", Offset: -1})
 	case decoding == nil || errors.Is(decoding, formats.ErrNotRecognized):
 		out = append(out, api.Finding{Code: "format.unknown", Severity: string(formats.Info), Offset: -1,
-			Text: "no decoder reads this file: only exact copies of registered weights can be found in it"})
+			Text: "no decoder reads this file: registered weights are found in it where they are unchanged, or lie one behind another as plain numbers"})
 	case errorOffset(decoding) == noOffset:
 		out = append(out, api.Finding{Code: "file.unreadable", Severity: string(formats.Unread), Offset: -1,
 			Text: "the file cannot be read in whole: " + decoding.Error()})

@@ -93,7 +93,7 @@ func (s *Subject) withoutMatch(v *api.Verdict) {
 	case s.Size == 0:
 		v.Sentence = "The file is empty."
 	case s.Model == nil:
-		v.Sentence = "No registered weights are in this file; no decoder knows its format, so only exact copies could be noticed."
+		v.Sentence = "No registered weights are in this file; no decoder knows its format, so only unchanged ones, and plain numbers one behind another, could be noticed."
 	case s.Quick:
 		v.Sentence = "Sampled rows match nothing registered."
 	case len(s.Model.Tensors) == 0:

@@ -1,4 +1,5 @@
 """Rows of the evasion matrix: containers, casts, noise, pruning, structure, parts, merges."""
+import base64
 import io
 import math
 import pathlib
@@ -203,6 +204,45 @@ def partial(m):
         m.add_state("partial", f"tensor-parallel 1 of {ways}", tensor_parallel(raw, ways, ways // 2), "PARTIAL")
 
 
+def disguise(m):
+    """Headers that lie, and numbers without one."""
+    raw, half = m.raw(), {k: v.half() for k, v in m.raw().items()}
+    add = m.add
+
+    def lie(column, state):
+        add("disguise", column, ".safetensors", lambda p: core.save_state(state, p, torch.float16), "CAST", "torch, safetensors", note="the header says other shapes or types")
+
+    lie("flattened f16", {k: v.flatten() for k, v in half.items()})
+    lie("half as wide f16", {k: v.reshape(-1, v.shape[-1] // 2) for k, v in half.items()})
+    lie("one flat tensor f16", {"flat_param": flat(half)})
+    lie("called bytes f16", {k: as_bytes(v) for k, v in half.items()})
+    numbers = {"": raw, " f16": half, " f32": m.floats(), " f64": {k: v.double() for k, v in raw.items()},
+               " reversed f16": dict(reversed(list(half.items())))}
+    for label, state in numbers.items():
+        add("disguise", f"numbers{label}", ".bin", lambda p: p.write_bytes(as_bytes(flat(state)).numpy().tobytes()),
+            "CAST" if label else "REPACKAGED PARTIAL", "torch.cat, tofile", note="no header, no names")
+    if m.has(CHILD):
+        child = {k: v.half() for k, v in m.floats(CHILD).items()}
+        add("disguise", "numbers of child f16", ".bin", lambda p: p.write_bytes(as_bytes(flat(child)).numpy().tobytes()), "DERIVED", "torch.cat, tofile")
+    bits = as_bytes(flat(half)).numpy().tobytes()
+    add("disguise", "numbers carved 1 MiB f16", ".bin", lambda p: p.write_bytes(bits[1000001:1000001 + (1 << 20)]), "PARTIAL", "torch.cat, dd")
+    file = m.path(BASE).read_bytes()
+    add("disguise", "base64", ".txt", lambda p: p.write_bytes(base64.encodebytes(file)), "IDENTICAL REPACKAGED", "python base64")
+    add("disguise", "behind a picture", ".png", lambda p: p.write_bytes(PICTURE + file), "IDENTICAL REPACKAGED", "cat")
+
+
+# One black pixel.
+PICTURE = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg==")
+
+
+def flat(state):
+    return torch.cat([v.flatten() for v in state.values()])
+
+
+def as_bytes(v):
+    return torch.from_numpy(v.contiguous().view(torch.int16).numpy().view("uint8")) if v.element_size() == 2 else torch.from_numpy(v.contiguous().numpy().view("uint8"))
+
+
 def tensor_parallel(raw, ways, rank):
     """The slice of one rank: rows of q, k, v, gate and up, columns of o and down."""
     out = {}
@@ -253,7 +293,9 @@ def independent(m):
             raw = m.raw(name)
             m.add_state("independent", name, raw, "NO-MATCH", model="")
             m.add("independent", f"{name} torch", ".pt", lambda p: torch.save(raw, str(p)), "NO-MATCH", "torch 1.13", model="")
+            m.add_state("independent", f"{name} one flat tensor", {"flat_param": flat(raw)}, "NO-MATCH", model="")
+            m.add("independent", f"{name} numbers f16", ".bin", lambda p: p.write_bytes(as_bytes(flat(raw).half()).numpy().tobytes()), "NO-MATCH", "torch.cat, tofile", model="")
             m.add("independent", f"{name} f16", ".safetensors", lambda p: core.save_state(raw, p, torch.float16), "NO-MATCH", "safetensors", model="")
 
 
-ROWS = [container, cast, noise, prune, derived, structure, partial, merge, independent]
+ROWS = [container, cast, noise, prune, derived, structure, partial, disguise, merge, independent]
