@@ -27,9 +27,9 @@ func (n *noise) ReadAt(p []byte, off int64) (int, error) {
 	return len(p), nil
 }
 
-// shapes7B is the architecture of a 7B model with its rows cut to a 64th: the size
-// of a fingerprint hangs on the number of matrices, not on their size.
-func shapes7B() *formats.Model {
+// shapes is the architecture of a 7B (32 layers) or 70B model (80) with its rows cut to
+// a 64th: the size of a fingerprint hangs on the number of matrices, not on their size.
+func shapes(layers int) *formats.Model {
 	src := &noise{}
 	m := &formats.Model{Format: "test"}
 	add := func(name string, shape ...int64) {
@@ -38,7 +38,7 @@ func shapes7B() *formats.Model {
 			Data: formats.Extent{Source: src, Offset: src.size, Length: 2 * n}})
 		src.size += 2 * n
 	}
-	for l := range 32 {
+	for l := range layers {
 		for _, n := range []string{"q", "k", "v", "o"} {
 			add(fmt.Sprintf("model.layers.%d.self_attn.%s_proj.weight", l, n), 64, 256)
 		}
@@ -53,20 +53,23 @@ func shapes7B() *formats.Model {
 	return m
 }
 
-// TestSizeOf7B holds the promise of a megabyte beside the chunk keys.
-func TestSizeOf7B(t *testing.T) {
-	m := shapes7B()
-	fp, err := fingerprint.Compute(context.Background(), m.Tensors[0].Data.Source, m, fingerprint.Options{Register: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	keys := 0
-	for _, p := range fp.Pieces {
-		keys += len(p.Chunks) * (len(fingerprint.ChunkKey{}) + 3)
-	}
-	size := len(fp.Encode()) - keys
-	t.Logf("%d bytes beside the chunk keys, %d layers with invariants", size, len(fp.Layers))
-	if size > 1_000_000 || len(fp.Layers) != 32 {
-		t.Errorf("%d bytes, %d layers", size, len(fp.Layers))
+// TestSizes holds the promise of one megabyte for 7B and of two and a half for 70B,
+// beside the chunk keys.
+func TestSizes(t *testing.T) {
+	for layers, most := range map[int]int{32: 1_000_000, 80: 2_500_000} {
+		m := shapes(layers)
+		fp, err := fingerprint.Compute(context.Background(), m.Tensors[0].Data.Source, m, fingerprint.Options{Register: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys := 0
+		for _, p := range fp.Pieces {
+			keys += len(p.Chunks) * (len(fingerprint.ChunkKey{}) + 3)
+		}
+		size := len(fp.Encode()) - keys
+		t.Logf("%d layers: %d bytes beside the chunk keys, %d layers with invariants", layers, size, len(fp.Layers))
+		if size > most || len(fp.Layers) != layers {
+			t.Errorf("%d layers: %d bytes, %d layers", layers, size, len(fp.Layers))
+		}
 	}
 }
