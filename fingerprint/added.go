@@ -96,7 +96,7 @@ func (r *Added) sketch(ctx context.Context, as reading, whole bool) (*sketch.Ten
 			return err
 		}
 		if r.opt.Progress != nil {
-			r.opt.Progress(as.Cols)
+			r.opt.Progress(int64(len(r.raw)))
 		}
 		b.Row(i, row)
 		return ctx.Err()

@@ -283,8 +283,8 @@ func (c *comparer) permuted() {
 		best := hit{reg: t, sus: -1}
 		for s := range c.sus.Tensors {
 			k := c.sus.Tensors[s].Sketch
-			if k == nil || k.Length != r.Length || taken[s] {
-				continue
+			if k == nil || k.Length != r.Length || taken[s] || k.Places > 0 {
+				continue // a place that was chosen by such rows proves nothing by them
 			}
 			n, distance := contentHits(r, k, near)
 			expected += float64(len(r.Content)*len(k.Content)) * pairChance

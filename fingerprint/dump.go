@@ -23,6 +23,7 @@ const (
 	seedNear   = 0.3     // share of bits: a cosine of .59
 	placeNear  = 0.42    // the same for the whole sample, as in Refine
 	mostGrown  = 1 << 14 // matrices placed in one file
+	mostTried  = 1 << 17 // places tried in one file, however many a file makes look right
 	mostGaps   = 12      // distances tried between neighbours
 	growRows   = 6       // rows read to see which matrix lies there
 	mostLength = 3       // lengths of rows that are looked for
@@ -37,6 +38,7 @@ func AddDumped(ctx context.Context, m *formats.Model, suspect *Fingerprint, regi
 	d := &dump{Added: newAdded(suspect, opt), ctx: ctx, registered: registered, placed: make(map[place]bool)}
 	for _, r := range runsOf(m) {
 		d.run, d.covered = r, nil
+		clear(d.placed)
 		for _, length := range lengthsOf(registered, mostLength) {
 			if err := d.search(length); err != nil {
 				return d.Added, err
@@ -77,6 +79,7 @@ type dump struct {
 	run        run
 	covered    []stretch // of the run, by what was placed
 	placed     map[place]bool
+	tried      int
 }
 
 // stretch is a part of a run, in elements.
@@ -94,10 +97,11 @@ func (p place) end(k *sketch.Tensor) int64 { return p.from + k.Count*k.Length }
 // are near.
 func (d *dump) try(p place) bool {
 	k := d.registered[p.model].Tensors[p.tensor].Sketch
-	if d.placed[p] || d.isCovered(p.from, p.end(k)) || len(d.readings) >= mostGrown {
+	if d.placed[p] || d.isCovered(p.from, p.end(k)) || len(d.readings) >= mostGrown || d.tried >= mostTried {
 		return false
 	}
 	d.placed[p] = true
+	d.tried++
 	as := reading{run: d.run, first: p.from, Shape: Shape{k.Count, k.Length}, places: d.run.elements}
 	if !d.near(as, k) {
 		return false
@@ -136,7 +140,7 @@ func (d *dump) rowAt(as reading, i int64) (sketch.Row, bool) {
 		return sketch.Row{}, false
 	}
 	if d.opt.Progress != nil {
-		d.opt.Progress(as.Cols)
+		d.opt.Progress(int64(len(d.raw)))
 	}
 	return d.maker.RowOf(i, d.floats)
 }

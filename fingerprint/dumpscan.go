@@ -190,7 +190,7 @@ func (w *scanner) window(s *scan, of stretch) {
 		return
 	}
 	if s.progress != nil {
-		s.progress(int64(len(w.values)))
+		s.progress(int64(len(w.raw)))
 	}
 	w.clipped = clip(w.clipped, w.values)
 	w.keys = slices.Grow(w.keys[:0], int(n))[:n]
