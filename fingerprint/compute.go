@@ -84,7 +84,7 @@ func newComputer(ctx context.Context, src formats.Source, m *formats.Model, opt 
 	c.maker = sketch.NewMaker(c.key.derive("sketch"))
 	c.layout = plan1(src, m)
 	c.unread = c.layout.unread
-	c.out = &Fingerprint{Scheme: Scheme1, KeyID: c.key.ID(), Format: "unknown", Registered: opt.Register}
+	c.out = &Fingerprint{Scheme: Scheme1, KeyID: c.key.ID(), Format: "unknown", Registered: opt.Register, Loose: c.layout.loose()}
 	if m != nil {
 		c.out.Format = string(m.Format)
 		c.views = quant.Views(m)

@@ -32,11 +32,11 @@ const (
 // AddDumped looks in the runs of m for matrices of the registered models and adds what
 // it finds to suspect: further tensors, without bytes of their own, that Compare then
 // sees. Each says of how many places it was chosen, and the bound counts them all. m is
-// what suspect was computed from, or names the bytes that no decoder read; opt is what
-// suspect was computed with.
+// what suspect was computed from, nil where no decoder read it; opt is what it was
+// computed with.
 func AddDumped(ctx context.Context, m *formats.Model, suspect *Fingerprint, registered []*Fingerprint, opt Options) (*Added, error) {
 	d := &dump{Added: newAdded(suspect, opt), ctx: ctx, registered: registered, placed: make(map[place]bool)}
-	for _, r := range runsOf(m) {
+	for _, r := range runsOf(m, suspect.Loose) {
 		d.run, d.covered = r, nil
 		clear(d.placed)
 		for _, length := range lengthsOf(registered, mostLength) {

@@ -113,13 +113,13 @@ func (d *dump) seeds(table *rowTable, windows []stretch, length int64) []place {
 	})
 }
 
-// ScanDumped shows rows that may begin anywhere in the runs of m, for those who look
+// ScanDumped shows rows that may begin anywhere in the runs that AddDumped would search, for those who look
 // for registered rows in a table of their own. Of every place that is scanned may is
 // asked with the first sketch.SlideBits bits of the sketch, and where it says so row
 // gets the whole one, its number being 0. Both are called from several goroutines.
-func ScanDumped(ctx context.Context, m *formats.Model, length int64, opt Options, may func(key uint32) bool, row func(sketch.Row)) error {
+func ScanDumped(ctx context.Context, m *formats.Model, suspect *Fingerprint, length int64, opt Options, may func(key uint32) bool, row func(sketch.Row)) error {
 	maker := newAdded(&Fingerprint{}, opt).maker
-	for _, r := range runsOf(m) {
+	for _, r := range runsOf(m, suspect.Loose) {
 		if r.elements < length {
 			continue
 		}
@@ -202,17 +202,20 @@ func (w *scanner) window(s *scan, of stretch) {
 	}
 }
 
-// clip returns the values within three deviations of the whole window, as sketches have
-// them within three of the row.
+// clip returns the values less their mean, within three deviations of the whole window,
+// as sketches have them within three of the row.
 func clip(dst, values []float32) []float32 {
-	squares := 0.0
+	var sum, squares float64
 	for _, v := range values {
+		sum += float64(v)
 		squares += float64(v) * float64(v)
 	}
-	most := float32(3 * math.Sqrt(squares/float64(len(values))))
+	n := float64(len(values))
+	mean := sum / n
+	most := float32(3 * math.Sqrt(max(0, squares/n-mean*mean)))
 	dst = slices.Grow(dst[:0], len(values))[:len(values)]
 	for i, v := range values {
-		dst[i] = max(-most, min(v, most))
+		dst[i] = max(-most, min(v-float32(mean), most))
 	}
 	return dst
 }

@@ -37,6 +37,14 @@ type Fingerprint struct {
 	UnreadBytes int64    // bytes that could not be read, or lie beyond the end of a truncated file
 	Notes       []string // what was not done and why, for people; not encoded
 	Digests     *FileDigests
+	Loose       []Loose // bytes that are no tensor's, for a second look; not encoded
+}
+
+// Loose is a run of bytes of which no decoder knows more: before, between and behind
+// tensors, or all of a file.
+type Loose struct {
+	Member string // of a container, as in Tensor
+	Data   formats.Extent
 }
 
 // File is one file of the fingerprint: the one that was given, a member of a

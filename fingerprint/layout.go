@@ -67,6 +67,11 @@ func plan1(src formats.Source, m *formats.Model) *layout {
 		}
 		l.placeTensor(i, t, f, spans)
 	}
+	for i := range m.Loose {
+		if t := &m.Loose[i]; t.Data.Source != nil {
+			l.fileOf(t.Data.Source, t.Member) // all of it lies between tensors
+		}
+	}
 	for len(spans) < len(l.files) {
 		spans = append(spans, nil)
 	}
@@ -200,6 +205,18 @@ func (l *layout) borders(f int) []int64 {
 	}
 	slices.Sort(out)
 	return slices.Compact(out)
+}
+
+// loose lists the bytes of no tensor, where there are many together.
+func (l *layout) loose() []Loose {
+	var out []Loose
+	for i := range l.pieces {
+		p := &l.pieces[i]
+		if p.tensor < 0 && p.Length >= formats.LeastLoose {
+			out = append(out, Loose{Member: l.files[p.File].name, Data: formats.Extent{Source: l.files[p.File].source, Offset: p.Offset, Length: p.Length}})
+		}
+	}
+	return out
 }
 
 func (l *layout) gap(f int, from, to int64, borders []int64) {

@@ -67,6 +67,7 @@ func (r *run) packing() string {
 const (
 	leastRun    = 16 << 10  // elements
 	mostRuns    = 32        // of one file
+	mostLoose   = 256       // runs of bytes that are looked at, the longest
 	fewTensors  = 4         // a file of no more may hold a model in each
 	leastTensor = 1 << 20   // elements of such a tensor
 	probes      = 64        // places where numbers are looked at
@@ -75,9 +76,17 @@ const (
 )
 
 // runsOf lists what in a file may be many matrices one behind another: flat tensors,
-// bytes, and the tensors of files that have very few; the longest first.
-func runsOf(m *formats.Model) []run {
+// bytes of no tensor, and the tensors of files that have very few; the longest first.
+func runsOf(m *formats.Model, loose []Loose) []run {
 	var out []run
+	loose = slices.Clone(loose)
+	slices.SortStableFunc(loose, func(a, b Loose) int { return cmp.Compare(b.Data.Length, a.Data.Length) })
+	for _, l := range loose[:min(len(loose), mostLoose)] {
+		out = append(out, readAs(&formats.Tensor{Member: l.Member, Data: l.Data})...)
+	}
+	if m == nil {
+		m = &formats.Model{}
+	}
 	for i := range m.Tensors {
 		t := &m.Tensors[i]
 		if t.Data.Source == nil || t.Data.Strides != nil || t.Data.BigEndian || t.Data.Length < leastRun {
@@ -112,10 +121,59 @@ func readAs(t *formats.Tensor) []run {
 			}
 		}
 	}
-	if r, ok := newRun(t, t.DType, 0); ok && (t.DType == formats.I8 || t.DType == formats.F8E4M3 || t.DType == formats.F8E5M2) {
-		return []run{r}
+	return narrow(t, phases)
+}
+
+// narrow is readAs for numbers of one byte: what the tensor says, and whole numbers
+// that lie around zero, or around the middle of bytes, as quantised weights do.
+func narrow(t *formats.Tensor, anything bool) []run {
+	types := []formats.DType{t.DType}
+	if anything {
+		types = []formats.DType{formats.I8, formats.U8, formats.F8E4M3, formats.F8E5M2}
+	}
+	for _, d := range types {
+		_, bits := d.Block()
+		if r, ok := newRun(t, d, 0); ok && bits == 8 && r.elements >= leastRun && (d == t.DType || r.belled()) {
+			return []run{r}
+		}
 	}
 	return nil
+}
+
+// belled reports whether numbers of one byte are distributed like weights: even about
+// their mean, and the fewer the further from it. Text, pictures and what is packed are not.
+func (r *run) belled() bool {
+	var raw []byte
+	values := make([]float32, min(probeValues, r.elements))
+	var all []float64
+	for i := range int64(probes) {
+		if r.read(values, (r.elements-int64(len(values)))/probes*i, &raw) != nil {
+			return false
+		}
+		for _, v := range values {
+			if !math.IsNaN(float64(v)) && !math.IsInf(float64(v), 0) {
+				all = append(all, float64(v))
+			}
+		}
+	}
+	var m [5]float64 // moments about the mean
+	mean := 0.0
+	for _, v := range all {
+		mean += v / float64(len(all))
+	}
+	for _, v := range all {
+		for k, x := 2, (v-mean)*(v-mean); k < len(m); k++ {
+			m[k] += x / float64(len(all))
+			x *= v - mean
+		}
+	}
+	if m[2] == 0 {
+		return false
+	}
+	sigma := math.Sqrt(m[2])
+	skew, kurtosis := m[3]/(sigma*m[2]), m[4]/(m[2]*m[2])
+	centred := r.dtype == formats.U8 && math.Abs(mean-128) < sigma/2 || r.dtype != formats.U8 && math.Abs(mean) < sigma/4
+	return centred && math.Abs(skew) < .5 && kurtosis > 2.3 && kurtosis < 400
 }
 
 // plausible reports whether the numbers look like weights: finite, of few orders of

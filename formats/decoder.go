@@ -349,16 +349,40 @@ func (d Decoders) openContainer(ctx context.Context, c Container, src Source, li
 			if !errors.Is(err, ErrNotRecognized) {
 				out.AddFinding(limits.Findings, memberFinding(c.ID(), f.Name, err))
 			}
+			out.loosen(f, src, limits)
 			continue
 		}
 		inner = appendNew(inner, string(m.Format))
 		adopt(out, m, f.Name, limits)
+		if len(m.Tensors) == 0 && len(m.Loose) == 0 {
+			out.loosen(f, src, limits) // an archive of other things, itself packed
+		}
 	}
 	out.Format = c.ID()
 	if len(inner) > 0 {
 		out.Format = ID(string(c.ID()) + "(" + strings.Join(inner, ",") + ")")
 	}
 	return out, reach, nil
+}
+
+// loosen lists a member in which no decoder reads a tensor, unless it is a part of src:
+// then its bytes are there to be seen.
+func (m *Model) loosen(f Member, src Source, limits Limits) {
+	n := f.Source.Size()
+	base, _ := root(f.Source)
+	if have, _ := root(src); n >= LeastLoose && !sameSource(base, have) {
+		m.addLoose(Tensor{Member: Cut(f.Name, limits.NameBytes), Shape: []int64{n}, Data: Extent{Source: f.Source, Length: n}}, limits)
+	}
+}
+
+// addLoose lists it if there is room. A member too many is said to be unread.
+func (m *Model) addLoose(t Tensor, limits Limits) {
+	if len(m.Loose) < limits.Tensors {
+		m.Loose = append(m.Loose, t)
+		return
+	}
+	m.AddFinding(limits.Findings, Finding{Code: "members.limit", Severity: Unread, Offset: -1,
+		Text: fmt.Sprintf("only the first %d members that no decoder reads were looked at", limits.Tensors)})
 }
 
 // DecodeMembers decodes the members of something that is no Source, such as a
@@ -401,6 +425,10 @@ func adopt(out, m *Model, member string, limits Limits) {
 		}
 		out.Tensors = append(out.Tensors, t)
 	}
+	for _, t := range m.Loose {
+		t.Member = strings.TrimSuffix(member+"!"+t.Member, "!")
+		out.addLoose(t, limits)
+	}
 	out.Metadata = append(out.Metadata, m.Metadata...)
 	for _, f := range m.Findings {
 		f.Text = fmt.Sprintf("in member %.200q: %s", member, f.Text)
@@ -430,6 +458,9 @@ func join(found []*Model, errs []error, limits Limits) (*Model, error) {
 		}
 		out.Tensors = append(out.Tensors, m.Tensors...)
 		out.Metadata = append(out.Metadata, m.Metadata...)
+		for _, t := range m.Loose {
+			out.addLoose(t, limits)
+		}
 		for _, f := range m.Findings {
 			out.AddFinding(limits.Findings, f)
 		}

@@ -14,7 +14,14 @@ type Model struct {
 	Tensors  []Tensor
 	Metadata []KeyValue
 	Findings []Finding
+	// Loose are members in which no decoder reads a tensor, as bytes: of LeastLoose bytes and more,
+	// and only where they lie packed, so that the file's own bytes do not show them.
+	Loose []Tensor
 }
+
+// LeastLoose is the size in bytes below which a member that no decoder reads is not
+// listed.
+const LeastLoose = 64 << 10
 
 // Tensor is one named array and the place of its bytes.
 type Tensor struct {

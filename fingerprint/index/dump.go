@@ -20,7 +20,7 @@ const (
 // matchDumped looks for matrices that lie one behind another in flat tensors, or in
 // bytes that no decoder reads.
 func (db *DB) matchDumped(ctx context.Context, fp *fingerprint.Fingerprint, m *formats.Model, opt fingerprint.Options) ([]fingerprint.Match, error) {
-	refs, err := db.nominateDumped(ctx, m, opt)
+	refs, err := db.nominateDumped(ctx, fp, m, opt)
 	if err != nil {
 		return nil, err
 	}
@@ -64,7 +64,7 @@ func (db *DB) completeDumped(ctx context.Context, fp *fingerprint.Fingerprint, m
 
 // nominateDumped returns the entries worth looking for: all of a small registry, else
 // those that have rows which may lie anywhere in the file.
-func (db *DB) nominateDumped(ctx context.Context, m *formats.Model, opt fingerprint.Options) ([]ref, error) {
+func (db *DB) nominateDumped(ctx context.Context, fp *fingerprint.Fingerprint, m *formats.Model, opt fingerprint.Options) ([]ref, error) {
 	var out []ref
 	if db.Len() <= bruteForce {
 		db.each(func(r ref, _ *Entry) { out = append(out, r) })
@@ -72,7 +72,7 @@ func (db *DB) nominateDumped(ctx context.Context, m *formats.Model, opt fingerpr
 	}
 	votes := make(map[ref]int)
 	for _, length := range db.rowLengths() {
-		if err := db.scanDumped(ctx, m, length, opt, votes); err != nil {
+		if err := db.scanDumped(ctx, fp, m, length, opt, votes); err != nil {
 			return nil, err
 		}
 	}
@@ -105,7 +105,7 @@ func (db *DB) rowLengths() []int64 {
 // scanDumped counts for every entry the rows of a file, wherever they begin, that have
 // several bands in common with one of its largest rows: a chance that one place in a
 // million has even among a thousand models.
-func (db *DB) scanDumped(ctx context.Context, m *formats.Model, length int64, opt fingerprint.Options, votes map[ref]int) error {
+func (db *DB) scanDumped(ctx context.Context, fp *fingerprint.Fingerprint, m *formats.Model, length int64, opt fingerprint.Options, votes map[ref]int) error {
 	of := contentBands()
 	first := func(key uint32) bool {
 		for _, s := range db.segments {
@@ -121,7 +121,7 @@ func (db *DB) scanDumped(ctx context.Context, m *formats.Model, length int64, op
 	}
 	need := min(agreeing, wide/of.width)
 	var mu sync.Mutex
-	return fingerprint.ScanDumped(ctx, m, length, opt, first, func(row sketch.Row) {
+	return fingerprint.ScanDumped(ctx, m, fp, length, opt, first, func(row sketch.Row) {
 		have := make(map[ref]int)
 		of.each(length, &row, wide, func(key uint64) {
 			for s := range db.segments {

@@ -28,14 +28,15 @@ func dump(net []ft.Matrix, d formats.DType, width int) []byte {
 	return out
 }
 
-// flat is a file of one tensor.
+// flat is a file of one tensor, or one that no decoder reads.
 func flat(b []byte, d formats.DType) (formats.Source, *formats.Model) {
 	src := formats.BytesSource(b)
-	t := formats.Tensor{Name: "flat", DType: d, Shape: []int64{int64(len(b))}, Data: formats.Extent{Source: src, Length: int64(len(b))}}
-	if d != formats.Unknown {
-		block, bits := d.Block()
-		t.Shape[0] = int64(len(b)) * 8 / bits * block
+	if d == formats.Unknown {
+		return src, nil
 	}
+	t := formats.Tensor{Name: "flat", DType: d, Shape: []int64{int64(len(b))}, Data: formats.Extent{Source: src, Length: int64(len(b))}}
+	block, bits := d.Block()
+	t.Shape[0] = int64(len(b)) * 8 / bits * block
 	return src, &formats.Model{Format: "test", Tensors: []formats.Tensor{t}}
 }
 

@@ -83,8 +83,11 @@ const refined = 4
 // what it was computed with.
 func (db *DB) MatchFile(ctx context.Context, fp *fingerprint.Fingerprint, m *formats.Model, opt fingerprint.Options) ([]fingerprint.Match, error) {
 	matches, err := db.Match(ctx, fp)
-	if err != nil || m == nil {
+	if err != nil || m == nil && len(fp.Loose) == 0 {
 		return matches, err
+	}
+	if m == nil {
+		m = &formats.Model{} // bytes only
 	}
 	again := false
 	for i, match := range matches {

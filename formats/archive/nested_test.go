@@ -7,6 +7,7 @@ import (
 	"compress/gzip"
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -199,5 +200,39 @@ func TestMembersAreNotFoundTwice(t *testing.T) {
 	behind := append(tarOf(t, "a", weights()), model...)
 	if m := decode(t, behind, formats.Limits{}); len(m.Tensors) != 2 || !has(m, "polyglot") {
 		t.Errorf("a zip behind a tar: %d tensors, %v", len(m.Tensors), m.Findings)
+	}
+}
+
+// Members that no decoder reads are listed where they lie packed, for whoever looks for
+// bytes; those that the file's own bytes show are not.
+func TestLooseMembers(t *testing.T) {
+	noise := make([]byte, 200<<10)
+	rng := rand.New(rand.NewPCG(1, 1))
+	for i := range noise {
+		noise[i] = byte(rng.Uint32())
+	}
+	plain := tarOf(t, "notes.bin", noise)
+	for name, c := range map[string]struct {
+		file []byte
+		want []string
+	}{
+		"tar":        {plain, nil},
+		"gzip":       {gzipOf(t, noise), []string{""}},
+		"tar.gz":     {gzipOf(t, plain), []string{""}},
+		"tar of gz":  {tarOf(t, "notes.gz", gzipOf(t, noise)), []string{"notes.gz"}},
+		"small":      {gzipOf(t, noise[:1000]), nil},
+		"gz of text": {gzipOf(t, bytes.Repeat([]byte("words "), 20000)), []string{""}},
+	} {
+		m, err := all.Decoders().Decode(context.Background(), formats.BytesSource(c.file), formats.Limits{})
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		var got []string
+		for _, l := range m.Loose {
+			got = append(got, l.Member)
+		}
+		if !slices.Equal(got, c.want) {
+			t.Errorf("%s: %q, want %q", name, got, c.want)
+		}
 	}
 }

@@ -66,13 +66,15 @@ func (e *encoder) ints(v []int64) {
 func (e *encoder) model(m *formats.Model, locate func(formats.Source) (place, error)) error {
 	e.text(string(m.Format))
 	e.text(m.Variant)
-	e.uint(uint64(len(m.Tensors)))
-	for i := range m.Tensors {
-		p, err := locate(m.Tensors[i].Data.Source)
-		if err != nil {
-			return err
+	for _, list := range [][]formats.Tensor{m.Tensors, m.Loose} {
+		e.uint(uint64(len(list)))
+		for i := range list {
+			p, err := locate(list[i].Data.Source)
+			if err != nil {
+				return err
+			}
+			e.tensor(&list[i], p)
 		}
-		e.tensor(&m.Tensors[i], p)
 	}
 	e.uint(uint64(len(m.Metadata)))
 	for _, kv := range m.Metadata {
@@ -209,8 +211,10 @@ func (d *decoder) ints() []int64 {
 // model reads a Model; source returns the Source of a place.
 func (d *decoder) model(source func(kind, index uint64) (formats.Source, bool)) (*formats.Model, error) {
 	m := &formats.Model{Format: formats.ID(d.text()), Variant: d.text()}
-	for n := d.uint(uint64(d.limits.Tensors)); n > 0 && d.err == nil; n-- {
-		m.Tensors = append(m.Tensors, d.tensor(source))
+	for _, list := range []*[]formats.Tensor{&m.Tensors, &m.Loose} {
+		for n := d.uint(uint64(d.limits.Tensors)); n > 0 && d.err == nil; n-- {
+			*list = append(*list, d.tensor(source))
+		}
 	}
 	for n := d.uint(uint64(d.limits.HeaderBytes)); n > 0 && d.err == nil; n-- {
 		m.Metadata = append(m.Metadata, formats.KeyValue{Key: d.text(), Value: d.text()})

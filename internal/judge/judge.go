@@ -31,8 +31,8 @@ var ErrNoDecoder = errors.New("no decoder could be run")
 // Matcher is a registry: it compares a fingerprint with everything registered and
 // returns what matched, best first. *index.DB is one.
 type Matcher interface {
-	// MatchFile matches f. m is what f was computed from, nil where there is no file at hand; parts that
-	// were fused, split or disguised are then looked for in it again.
+	// MatchFile matches f. m is what f was computed from, nil where no decoder read it or it is a set; parts
+	// that were fused, split or disguised are then looked for again, and in bytes that are no tensor's.
 	MatchFile(ctx context.Context, f *fingerprint.Fingerprint, m *formats.Model, opt fingerprint.Options) ([]fingerprint.Match, error)
 	// Fingerprint returns the fingerprint of a registered artifact, or false.
 	Fingerprint(model, version, artifact string) (*fingerprint.Fingerprint, bool)
@@ -142,24 +142,14 @@ func (j *Judge) match(ctx context.Context, s *Subject, src formats.Source) ([]fi
 	if s.Set {
 		return j.Matcher.MatchFile(ctx, s.Fingerprint, nil, opt) // the model is that of one part
 	}
-	m := s.Model
-	if m == nil && src != nil {
-		m = bytesOf(src)
-	}
-	matches, err := j.Matcher.MatchFile(ctx, s.Fingerprint, m, opt)
+	matches, err := j.Matcher.MatchFile(ctx, s.Fingerprint, s.Model, opt)
 	if err != nil || len(matches) == 0 || !s.lean || src == nil {
 		return matches, err
 	}
 	if err := j.enrich(ctx, s, src); err != nil {
 		return nil, err
 	}
-	return j.Matcher.MatchFile(ctx, s.Fingerprint, m, opt)
-}
-
-// bytesOf is a file that no decoder reads: numbers may lie in it, one behind another.
-func bytesOf(src formats.Source) *formats.Model {
-	n := src.Size()
-	return &formats.Model{Tensors: []formats.Tensor{{Shape: []int64{n}, Data: formats.Extent{Source: src, Length: n}}}}
+	return j.Matcher.MatchFile(ctx, s.Fingerprint, s.Model, opt)
 }
 
 // sketched reports whether every tensor that could be evidence has row sketches:

@@ -2,7 +2,9 @@ package judge
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"math"
@@ -14,6 +16,7 @@ import (
 	"weightwarden/fingerprint/index"
 	"weightwarden/formats"
 	"weightwarden/formats/all"
+	"weightwarden/formats/quant"
 	"weightwarden/internal/api"
 	"weightwarden/internal/fixtures"
 )
@@ -291,6 +294,53 @@ func TestProbability(t *testing.T) {
 	for _, none := range []float64{0, 1, math.NaN()} {
 		if p := Probability(none, "digest"); p != nil {
 			t.Errorf("%g: %g", none, *p)
+		}
+	}
+}
+
+// numbers are the weights of a model file and nothing else, as bf16.
+func numbers(t *testing.T, name string) []byte {
+	t.Helper()
+	m, err := all.Decoders().Decode(context.Background(), read(t, name), formats.Limits{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []byte
+	for _, v := range quant.Views(m) {
+		r, err := v.Reader()
+		if err != nil {
+			t.Fatal(err)
+		}
+		rows := make([]float32, v.Rows*v.Cols)
+		if err := r.ReadRows(rows, 0, v.Rows); err != nil {
+			t.Fatal(err)
+		}
+		for _, x := range rows {
+			out = binary.LittleEndian.AppendUint16(out, uint16((math.Float32bits(x)+0x8000)>>16))
+		}
+	}
+	return out
+}
+
+// Weights without a header are found as they lie, packed, and behind a model that is
+// there to be looked at; a stranger's are not.
+func TestNumbersOnly(t *testing.T) {
+	j := registered(t, api.KindProtected)
+	for file, hit := range map[string]bool{"aurora-tuned.safetensors": true, "borealis.safetensors": false} {
+		bits := numbers(t, file)
+		var packed bytes.Buffer
+		w := gzip.NewWriter(&packed)
+		if _, err := w.Write(bits); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+		for name, b := range map[string][]byte{"plain": bits, "gzip": packed.Bytes(), "behind a model": append(read(t, "conv-1.safetensors"), bits...)} {
+			v := judged(t, j, formats.BytesSource(b), false)
+			if v.Verdict.IsHit() != hit || hit && (v.Verdict != api.Derived && v.Verdict != api.Cast || v.Model != "aurora" || v.Coverage.Parameters < .9) {
+				t.Errorf("%s, %s: %s %s, %.2f of the parameters: %s", file, name, v.Verdict, v.Model, v.Coverage.Parameters, v.Sentence)
+			}
 		}
 	}
 }

@@ -39,6 +39,7 @@ func Join(format string, parts []*fingerprint.Fingerprint) (*fingerprint.Fingerp
 			out.Tensors = append(out.Tensors, t)
 		}
 		out.Layers = append(out.Layers, f.Layers...)
+		out.Loose = append(out.Loose, f.Loose...)
 		out.Registered = out.Registered && f.Registered
 		out.Size += f.Size
 		out.BytesRead += f.BytesRead

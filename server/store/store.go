@@ -86,13 +86,16 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 // one writer by nature.
 const postgresWriters = 4
 
+// postgresConns is how many connections a server opens to PostgreSQL, and keeps.
+const postgresConns = 16
+
 func (s *Store) connect(ctx context.Context, cfg Config) (err error) {
 	if s.postgres {
 		if s.read, err = sql.Open("pgx", cfg.URL); err != nil {
 			return fmt.Errorf("open PostgreSQL: %w", err)
 		}
-		s.read.SetMaxOpenConns(16)
-		s.read.SetMaxIdleConns(8)
+		s.read.SetMaxOpenConns(postgresConns)
+		s.read.SetMaxIdleConns(postgresConns) // a new connection is a new process there, and has no statement compiled
 		s.write = s.read
 		if err := s.read.PingContext(ctx); err != nil {
 			return fmt.Errorf("connect to PostgreSQL: %w", err)
