@@ -332,6 +332,7 @@ func (d Decoders) openContainer(ctx context.Context, c Container, src Source, li
 		out.AddFinding(limits.Findings, f)
 	}
 	var inner []string
+	var twice twice
 	for _, f := range members.Files {
 		m, err := d.decode(ctx, f.Source, limits, depth-1)
 		if ctx.Err() != nil {
@@ -353,11 +354,13 @@ func (d Decoders) openContainer(ctx context.Context, c Container, src Source, li
 			continue
 		}
 		inner = appendNew(inner, string(m.Format))
+		twice.note(m)
 		adopt(out, m, f.Name, limits)
 		if len(m.Tensors) == 0 && len(m.Loose) == 0 {
 			out.loosen(f, src, limits) // an archive of other things, itself packed
 		}
 	}
+	twice.drop(out)
 	out.Format = c.ID()
 	if len(inner) > 0 {
 		out.Format = ID(string(c.ID()) + "(" + strings.Join(inner, ",") + ")")

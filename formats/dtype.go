@@ -38,6 +38,9 @@ const (
 	U4      DType = 30
 	U2      DType = 31
 	Bool    DType = 32 // one byte each
+	U1      DType = 33 // Core ML's codes and masks, as all narrow types low bits first
+	U3      DType = 34
+	U6      DType = 35
 )
 
 // Block types of ggml; the number is ggmlBase + the type's id in ggml.h
@@ -107,6 +110,7 @@ var plainLayouts = [...]layout{
 	C32: {"C32", 1, 32}, I64: {"I64", 1, 64}, I32: {"I32", 1, 32}, I16: {"I16", 1, 16},
 	I8: {"I8", 1, 8}, I4: {"I4", 1, 4}, I2: {"I2", 1, 2}, U64: {"U64", 1, 64}, U32: {"U32", 1, 32},
 	U16: {"U16", 1, 16}, U8: {"U8", 1, 8}, U4: {"U4", 1, 4}, U2: {"U2", 1, 2}, Bool: {"BOOL", 1, 8},
+	U1: {"U1", 1, 1}, U3: {"U3", 1, 3}, U6: {"U6", 1, 6},
 }
 
 // blockLayouts is indexed by DType - ggmlBase.

@@ -5,12 +5,14 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
 
 	"weightwarden/formats"
 	"weightwarden/formats/all"
+	"weightwarden/formats/archive/dir"
 	"weightwarden/formats/file"
 	"weightwarden/internal/api"
 	"weightwarden/internal/cli"
@@ -63,9 +65,10 @@ type keyValue struct {
 func inspectCommand() cli.Command {
 	return cli.Command{
 		Name:    "inspect",
-		Args:    "FILE ...",
+		Args:    "FILE|FOLDER ...",
 		Summary: "show what is in model files: format, tensors, metadata, findings",
-		Help: `Nothing of the file is executed or loaded, and no more of it is read than its headers.
+		Help: `The files of a folder are one model: shards with their index, an .mlpackage, a checkpoint.
+Nothing of the file is executed or loaded, and no more of it is read than its headers.
 Names come from the file and are shown with control characters escaped.
 
 exit codes: 0 read in whole, 2 error, or parts that could not be read`,
@@ -99,19 +102,17 @@ func hintOf(err error) string {
 }
 
 func inspect(ctx context.Context, env *cli.Env, path string, everything bool) error {
-	src, err := openModel(path)
-	if err != nil {
-		return err
+	model, size, done, err := decodeModel(ctx, path)
+	if done != nil {
+		defer done()
 	}
-	defer src.Close()
-	model, err := all.Decoders().Decode(ctx, src, formats.Limits{})
 	if err != nil {
 		if errors.Is(err, formats.ErrNotRecognized) {
-			return errors.New("no decoder knows this file's format")
+			return errors.New("no decoder knows this format")
 		}
 		return err
 	}
-	out := describe(path, src.Size(), model)
+	out := describe(path, size, model)
 	for _, f := range out.Findings {
 		if f.Severity == string(formats.Unread) {
 			env.Exit = cli.ExitError
@@ -122,6 +123,43 @@ func inspect(ctx context.Context, env *cli.Env, path string, everything bool) er
 	}
 	out.print(env, everything)
 	return nil
+}
+
+// decodeModel decodes a file, or all files of a folder together; size is that of the
+// files, and done closes them.
+func decodeModel(ctx context.Context, path string) (m *formats.Model, size int64, done func() error, err error) {
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		m, size, err = decodeFolder(ctx, path)
+		return m, size, nil, err
+	}
+	src, err := openModel(path)
+	if err != nil {
+		return nil, 0, nil, err
+	}
+	m, err = all.Decoders().Decode(ctx, src, formats.Limits{})
+	return m, src.Size(), src.Close, err
+}
+
+// decodeFolder decodes a folder as one model: shards with their index, a package
+// of Core ML, a checkpoint of many files.
+func decodeFolder(ctx context.Context, path string) (*formats.Model, int64, error) {
+	root, err := os.OpenRoot(path)
+	if err != nil {
+		return nil, 0, plainError(err)
+	}
+	members, err := dir.Open(ctx, root, formats.Limits{})
+	if err := errors.Join(err, root.Close()); err != nil {
+		return nil, 0, err
+	}
+	size := int64(0)
+	for _, f := range members.Files {
+		size += f.Source.Size()
+	}
+	m, err := all.Decoders().DecodeMembers(ctx, dir.ID, members, formats.Limits{})
+	if err == nil && len(m.Tensors) == 0 && len(m.Findings) == 0 {
+		err = fmt.Errorf("%w: no file of the folder", formats.ErrNotRecognized)
+	}
+	return m, size, err
 }
 
 // openModel opens a file, with errors that speak to people.

@@ -37,6 +37,7 @@ func Decoders() formats.Decoders {
 			tflite.Decoder{},
 			tfjs.Decoder{},
 			coreml.Decoder{},
+			coreml.ModelDecoder{},
 			tensorflow.Decoder{},
 			tensorflow.GraphDecoder{},
 			tensorrt.Decoder{},

@@ -1,7 +1,8 @@
-// Package coreml reads the weight.bin of a Core ML package (.mlpackage, or the
-// compiled .mlmodelc): blobs of numbers, each behind a record of its own. Source:
-// MILBlob/Blob/StorageFormat.hpp of apple/coremltools. Names and shapes are in
-// the model's protobuf and not here: blobs are numbered, and have one axis.
+// Package coreml reads Core ML models: the protobuf of a program or a neural
+// network, with the weights in it and beside it, and by itself the weight.bin of an
+// .mlpackage or of a compiled .mlmodelc: blobs of numbers, each behind a record of
+// its own. Sources: Model.proto, MIL.proto and NeuralNetwork.proto, and
+// MILBlob/Blob/StorageFormat.hpp, of apple/coremltools.
 package coreml
 
 import (
@@ -21,7 +22,8 @@ const (
 	recordSize = 64
 )
 
-// Decoder reads one weight.bin.
+// Decoder reads one weight.bin. Names and shapes are in the model's protobuf and not
+// here: blobs are numbered, and have one axis.
 type Decoder struct{}
 
 // ID implements formats.Decoder.
@@ -33,11 +35,10 @@ func (Decoder) Sniff(head []byte) bool {
 		binary.LittleEndian.Uint32(head[recordSize:]) == sentinel
 }
 
-// types is indexed by BlobDataType; Core ML's types of one, three and six bits
-// have no equal and are taken as bytes.
+// types is indexed by BlobDataType.
 var types = [...]formats.DType{1: formats.F16, 2: formats.F32, 3: formats.U8, 4: formats.I8, 5: formats.BF16, 6: formats.I16,
-	7: formats.U16, 8: formats.I4, 10: formats.U2, 11: formats.U4, 14: formats.I32, 15: formats.U32,
-	16: formats.F8E4M3, 17: formats.F8E5M2}
+	7: formats.U16, 8: formats.I4, 9: formats.U1, 10: formats.U2, 11: formats.U4, 12: formats.U3, 13: formats.U6,
+	14: formats.I32, 15: formats.U32, 16: formats.F8E4M3, 17: formats.F8E5M2}
 
 // Decode implements formats.Decoder.
 func (Decoder) Decode(ctx context.Context, src formats.Source, limits formats.Limits) (*formats.Model, error) {

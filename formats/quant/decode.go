@@ -90,4 +90,7 @@ var plainDecoders = [...]decoder{
 	formats.U4:   func(dst []float32, src []byte) { decodeTable4(dst, src, &tableU4) },
 	formats.U2:   func(dst []float32, src []byte) { decodeTable2(dst, src, &tableU2) },
 	formats.Bool: decodeBool,
+	formats.U1:   func(dst []float32, src []byte) { decodeStream(dst, src, 1) },
+	formats.U3:   func(dst []float32, src []byte) { decodeStream(dst, src, 3) },
+	formats.U6:   func(dst []float32, src []byte) { decodeStream(dst, src, 6) },
 }

@@ -16,7 +16,7 @@ const leastCodes = 64
 
 // codeTypes are the types of main tensors: words and bytes of codes, and the
 // small numbers of scaledTypes.
-var codeTypes = append([]formats.DType{formats.I32, formats.U32, formats.I16, formats.U16}, scaledTypes...)
+var codeTypes = append([]formats.DType{formats.I32, formats.U32, formats.I16, formats.U16, formats.U1, formats.U2, formats.U3, formats.U6}, scaledTypes...)
 
 // family recognises the main tensor of a packing scheme and its companions.
 type family func(f *finder, main int) (View, bool)
@@ -24,13 +24,14 @@ type family func(f *finder, main int) (View, bool)
 // families are tried in order; the first that fits takes the tensors.
 func families() []family {
 	return []family{findGPTQ, findAWQ, findAWQVector, findAWQFast, findCompressed, findMLX, findBnb4,
-		findMXFP4, findNVFP4, findNBits, findScaled}
+		findMXFP4, findNVFP4, findNBits,
+		findTable, findSteps, findSparse, findScaled}
 }
 
 // weightName is the name that the unpacked weight would have.
 func weightName(name string) string {
 	for _, s := range []struct{ packed, weight string }{{".qweight", ".weight"}, {".weight_packed", ".weight"},
-		{"_blocks", ""}, {"_quantized", ""}, {"_Q4", ""}, {"_Q8", ""}} {
+		{"_blocks", ""}, {"_quantized", ""}, {"_Q4", ""}, {"_Q8", ""}, {".indices", ""}, {".quantized_data", ""}, {".data", ""}, {".quantized", ""}, {".mask", ""}} {
 		if base, ok := strings.CutSuffix(name, s.packed); ok && base != "" {
 			return base + s.weight
 		}

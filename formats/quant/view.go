@@ -18,6 +18,9 @@ const (
 	NVPair     = "nvfp4"              // FP4 with E4M3 scales per 16 and one for all
 	NBits      = "matmul-nbits"       // ONNX Runtime's blocks of 4 or 8 bits
 	Scaled     = "scaled"             // int8, int4 or FP8 with scales for all, rows, columns or blocks
+	Table      = "table"              // Core ML's codes that choose from tables
+	Steps      = "steps"              // Core ML's codes with steps and zero points a block
+	Sparse     = "sparse"             // Core ML's mask and the numbers where it is set
 )
 
 // View is a logical matrix of numbers made of one tensor or of several that

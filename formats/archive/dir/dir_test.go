@@ -14,6 +14,7 @@ import (
 	"weightwarden/formats"
 	"weightwarden/formats/all"
 	"weightwarden/formats/archive/dir"
+	"weightwarden/formats/formatstest"
 	"weightwarden/internal/fixtures"
 )
 
@@ -97,7 +98,7 @@ func TestHubCache(t *testing.T) {
 		}
 		seen[tensor.Member] = true
 	}
-	if !seen["snapshots/abc/model-00001-of-00003.safetensors"] || seen["blobs"] {
+	if !seen["snapshots/abc/model.safetensors.index.json!model-00001-of-00003.safetensors"] || len(m.Tensors) != 6 || seen["blobs"] {
 		t.Errorf("members %v", seen)
 	}
 	for _, f := range m.Findings {
@@ -167,5 +168,39 @@ func TestLimits(t *testing.T) {
 	cancel()
 	if _, err := dir.Open(ctx, root, formats.Limits{}); !errors.Is(err, context.Canceled) {
 		t.Fatalf("%v", err)
+	}
+}
+
+// A tensor that an index or a model tells of another file's bytes is there once,
+// under the name that it has there.
+func TestOnce(t *testing.T) {
+	for folder, want := range map[string]int{"safetensors/sharded": 6, "coreml/ios16.mlpackage": 42} {
+		m := decode(t, fixtures.Path(t, "fixtures", filepath.FromSlash(folder)))
+		if len(m.Tensors) != want || len(m.Findings) != 0 {
+			t.Errorf("%s: %d tensors, findings %v", folder, len(m.Tensors), m.Findings)
+		}
+		seen := map[string]bool{}
+		for _, x := range m.Tensors {
+			if seen[x.Name] {
+				t.Errorf("%s: tensor %q twice", folder, x.Name)
+			}
+			seen[x.Name] = true
+		}
+	}
+}
+
+// A file that says something else of a shard's bytes hides nothing of it.
+func TestOtherKindHidesNothing(t *testing.T) {
+	folder := t.TempDir()
+	shard := formatstest.Safetensors(formatstest.Counting("w", formats.F32, 1, 4, 8))
+	write(t, filepath.Join(folder, "weights.bin"), shard)
+	at := fmt.Sprint(len(shard) - 128)
+	entry := func(k, v string) formatstest.Proto { return formatstest.Proto{}.Text(1, k).Text(2, v) }
+	tensor := formatstest.Proto{}.Varint(1, 128).Varint(2, 2).Text(8, "bytes").Varint(14, 1).
+		Bytes(13, entry("location", "weights.bin")).Bytes(13, entry("offset", at)).Bytes(13, entry("length", "128"))
+	write(t, filepath.Join(folder, "a.onnx"), formatstest.Proto{}.Varint(1, 8).Bytes(7, formatstest.Proto{}.Bytes(5, tensor)))
+	m := decode(t, folder)
+	if len(m.Tensors) != 2 || m.Tensors[1].DType != formats.F32 {
+		t.Errorf("tensors %+v", m.Tensors)
 	}
 }
