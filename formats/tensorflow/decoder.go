@@ -1,7 +1,11 @@
-// Package tensorflow reads TensorFlow checkpoints of version 2 (the variables of a
-// SavedModel too): a NAME.index, which is an SSTable of tensors, and the raw bytes
-// in NAME.data-00000-of-00001 and so on beside it. Source: tensor_bundle.proto and
-// tensor_bundle.h of tensorflow/tensorflow, table_format.md of google/leveldb.
+// Package tensorflow reads TensorFlow checkpoints and the constants of graphs.
+//
+// A checkpoint of version 2 (the variables of a SavedModel too) is a NAME.index,
+// which is an SSTable of tensors, and the raw bytes in NAME.data-00000-of-00001 and
+// so on beside it. One of version 1 is one SSTable that holds the values too.
+// Sources: tensor_bundle.proto, tensor_bundle.h, saved_tensor_slice.proto and
+// saved_tensor_slice_util.cc of tensorflow/tensorflow, table_format.md of
+// google/leveldb.
 package tensorflow
 
 import (
@@ -10,6 +14,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"weightwarden/formats"
@@ -19,7 +24,8 @@ import (
 // ID is the format's name.
 const ID formats.ID = "tensorflow"
 
-// Decoder reads the index of one checkpoint with the data files beside it.
+// Decoder reads one checkpoint: of version 1, or the index of one of version 2 with
+// the data files beside it.
 type Decoder struct{}
 
 // ID implements formats.Decoder.
@@ -52,10 +58,15 @@ func (d Decoder) Decode(ctx context.Context, src formats.Source, limits formats.
 		return nil, formats.Errorf(ID, "footer", 0, formats.ErrNotRecognized, "no table")
 	}
 	p := &parser{ctx: ctx, src: src, limits: limits, model: &formats.Model{Format: ID, Variant: "checkpoint"}, shards: map[uint64]formats.Source{}}
-	b := &blocks{src: src, left: min(limits.HeaderBytes, 4*src.Size()+1<<16)}
+	b := &blocks{ctx: ctx, src: src, spool: formats.SpoolOf(ctx, limits), left: min(limits.HeaderBytes, 64*src.Size()+1<<16)}
 	err := b.each(p.entry)
 	if ctx.Err() != nil {
 		return nil, formats.Errorf(ID, "table", -1, ctx.Err(), "stopped")
+	}
+	if p.old != nil {
+		p.old.finishOld()
+	} else {
+		p.joinSlices()
 	}
 	if !p.header && err == nil {
 		return nil, formats.Errorf(ID, "header", 0, formats.ErrNotRecognized, "a table, but of no checkpoint")
@@ -84,6 +95,17 @@ type parser struct {
 	named   bool // the search for prefix is over
 	shards  map[uint64]formats.Source
 	clipped int
+	old     *oldParser // of a checkpoint of version 1
+
+	cuts map[string][]int // tensors that are slices, by the variable's name
+	vars []sliced
+}
+
+// sliced is a variable that is stored in slices.
+type sliced struct {
+	name   string
+	shape  []int64
+	slices []cut
 }
 
 func (p *parser) find(code string, s formats.Severity, text string, args ...any) {
@@ -136,12 +158,28 @@ type item struct {
 	dtype, shard, offset, size uint64
 	shape                      []int64
 	bad                        bool
-	slices                     int
+	slices                     [][]extent
 }
 
+// maxEntry bounds the bytes that tell one tensor; many slices take most.
+const maxEntry = 4 << 20
+
 // entry takes one line of the table: the header under the empty key, or a tensor.
-func (p *parser) entry(key string, value []byte) error {
+func (p *parser) entry(key string, at place) error {
 	if err := p.ctx.Err(); err != nil {
+		return err
+	}
+	if p.old != nil {
+		return p.old.entry(key, at)
+	}
+	if key == "" && !p.header && isOld(at) {
+		p.header, p.model.Variant = true, "checkpoint v1"
+		p.old = newOldParser(p)
+		p.old.walk.Visitor = p.old
+		return p.old.entry(key, at)
+	}
+	value, err := at.read(maxEntry)
+	if err != nil {
 		return err
 	}
 	if key == "" && !p.header {
@@ -157,7 +195,7 @@ func (p *parser) entry(key string, value []byte) error {
 		return fmt.Errorf("%w: over %d tensors", formats.ErrLimit, p.limits.Tensors)
 	}
 	var it item
-	err := message(value, func(field, v uint64) {
+	err = message(value, func(field, v uint64) {
 		it.dtype, it.shard = cmpField(field, 1, v, it.dtype), cmpField(field, 3, v, it.shard)
 		it.offset, it.size = cmpField(field, 4, v, it.offset), cmpField(field, 5, v, it.size)
 	}, func(field uint64, b []byte) {
@@ -165,7 +203,7 @@ func (p *parser) entry(key string, value []byte) error {
 		case 2:
 			it.readShape(b)
 		case 7:
-			it.slices++
+			it.readSlice(b)
 		}
 	})
 	if err != nil {
@@ -199,10 +237,31 @@ func (it *item) readShape(b []byte) {
 	it.bad = it.bad || err != nil
 }
 
-// add lists a tensor. One that is only cut into slices has no bytes of its own:
-// the slices follow under keys that are no text.
+// readSlice reads a TensorSliceProto: an extent for each axis, of start and length.
+func (it *item) readSlice(b []byte) {
+	var out []extent
+	err := message(b, func(uint64, uint64) {}, func(field uint64, axis []byte) {
+		var e extent
+		err := message(axis, func(field, v uint64) {
+			e.start, e.length = int64(cmpField(field, 1, v, uint64(e.start))), int64(cmpField(field, 2, v, uint64(e.length)))
+			e.part = e.part || field == 2
+		}, func(uint64, []byte) {})
+		it.bad = it.bad || err != nil
+		if field == 1 && len(out) < 64 {
+			out = append(out, e)
+		}
+	})
+	it.bad = it.bad || err != nil
+	it.slices = append(it.slices, out)
+}
+
+// add lists a tensor. One that is only cut into slices has no bytes of its own: the
+// slices stand under keys that are no text, in front.
 func (p *parser) add(key string, it item) {
-	if it.slices > 0 && it.size == 0 || it.dtype == typeString {
+	if len(it.slices) > 0 && it.size == 0 {
+		p.cutVariable(key, it)
+	}
+	if len(it.slices) > 0 && it.size == 0 || it.dtype == typeString {
 		return
 	}
 	t := formats.Tensor{Name: formats.Cut(sliceName(key), p.limits.NameBytes), Shape: it.shape}
@@ -221,7 +280,47 @@ func (p *parser) add(key string, it item) {
 	if t.Clip() {
 		p.clipped++
 	}
+	if name := sliceName(key); name != key {
+		if p.cuts == nil {
+			p.cuts = map[string][]int{}
+		}
+		p.cuts[name] = append(p.cuts[name], len(p.model.Tensors))
+	}
 	p.model.Tensors = append(p.model.Tensors, t)
+}
+
+// cutVariable notes where the slices of a variable belong.
+func (p *parser) cutVariable(name string, it item) {
+	v := sliced{name: name, shape: it.shape}
+	for _, s := range it.slices {
+		c, ok := cutOf(s, it.shape)
+		if !ok || it.bad {
+			p.find("slices", formats.Warning, "variable %.200q has slices out of its shape %v", name, it.shape)
+			return
+		}
+		v.slices = append(v.slices, c)
+	}
+	p.vars = append(p.vars, v)
+}
+
+// joinSlices makes one tensor of the slices of each variable. The keys of slices
+// are in the order of where these begin.
+func (p *parser) joinSlices() {
+	gone := map[int]bool{}
+	for _, v := range p.vars {
+		at := p.cuts[v.name]
+		slices.SortStableFunc(v.slices, func(a, b cut) int { return slices.Compare(a.start, b.start) })
+		var pieces []piece
+		for i, c := range v.slices {
+			if len(at) == len(v.slices) {
+				pieces = append(pieces, piece{at[i], c})
+			}
+		}
+		if !assemble(p.model.Tensors, v.shape, pieces, gone) && len(at) > 0 {
+			p.find("slices", formats.Info, "the %d slices of variable %.200q are listed one by one", len(at), v.name)
+		}
+	}
+	drop(p.model, gone)
 }
 
 // sliceName is the tensor's name in the key of a slice, and any other key itself.

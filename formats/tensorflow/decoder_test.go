@@ -1,7 +1,10 @@
 package tensorflow
 
 import (
+	"bytes"
 	"encoding/binary"
+	"errors"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -71,13 +74,88 @@ func folder() formatstest.Folder {
 		"model.ckpt.data-00001-of-00002": append([]byte("pad."), a[1].Data...)}
 }
 
-func corpus() []formatstest.Case {
-	return []formatstest.Case{{Name: "checkpoint", Data: checkpoint(), Folder: folder(), Tensors: 2}}
+func corpus(tb testing.TB) []formatstest.Case {
+	read := func(name string) []byte {
+		b, err := os.ReadFile(fixtures.Path(tb, "fixtures/tensorflow", name))
+		if err != nil {
+			tb.Fatal(err)
+		}
+		return b
+	}
+	packed := formatstest.Folder{"n.index": read("snappy_new.ckpt.index"), "n.data-00000-of-00001": read("snappy_new.ckpt.data-00000-of-00001")}
+	return []formatstest.Case{
+		{Name: "checkpoint", Data: checkpoint(), Folder: folder(), Tensors: 2},
+		{Name: "compressed", Data: packed["n.index"], Folder: packed, Tensors: 21, Header: 300},
+		{Name: "v1", Data: oldCheckpoint(), Tensors: 2},
+		{Name: "v1 compressed", Data: read("snappy_old.ckpt"), Tensors: 16, Header: 300},
+	}
 }
 
-func TestConformance(t *testing.T) { formatstest.Run(t, Decoder{}, corpus()) }
+// oldCheckpoint is one of version 1: a vector, and a matrix in two slices of a
+// column and of two.
+func oldCheckpoint() []byte {
+	shape := func(dims ...uint64) (p proto) {
+		for _, d := range dims {
+			p = p.Bytes(2, proto{}.Varint(1, d))
+		}
+		return p
+	}
+	all := proto{}.Bytes(1, nil)
+	part := func(start, length uint64) proto {
+		return proto{}.Bytes(1, nil).Bytes(1, proto{}.Varint(1, start).Varint(2, length))
+	}
+	meta := proto{}.Bytes(1, proto{}.Text(1, "b").Bytes(2, shape(3)).Varint(3, 1).Bytes(4, all)).
+		Bytes(1, proto{}.Text(1, "w").Bytes(2, shape(2, 3)).Varint(3, 9).Bytes(4, part(0, 1)).Bytes(4, part(1, 2)))
+	slice := func(name string, s, data proto) string {
+		return string(proto{}.Bytes(2, proto{}.Text(1, name).Bytes(2, s).Bytes(3, data)))
+	}
+	return table([][2]string{{"", string(proto{}.Bytes(1, meta))},
+		{"\x00b\x00\x01", slice("b", all, proto{}.Fixed32(5, 1).Fixed32(5, 2).Fixed32(5, 3))},
+		{"\x00w\x00\x01\x01", slice("w", part(0, 1), proto{}.Packed(10, 1, 4))},
+		{"\x00w\x00\x01\x02", slice("w", part(1, 2), proto{}.Packed(10, 2, 3, 5, 6))}})
+}
 
-func FuzzDecoder(f *testing.F) { formatstest.Fuzz(f, Decoder{}, corpus()) }
+func TestConformance(t *testing.T) { formatstest.Run(t, Decoder{}, corpus(t)) }
+
+func FuzzDecoder(f *testing.F) { formatstest.Fuzz(f, Decoder{}, corpus(f)) }
+
+// The slices of a variable are one tensor, along any axis, unless one is missing.
+func TestSlices(t *testing.T) {
+	le := func(width int, values ...uint64) (b []byte) {
+		for _, v := range values {
+			b = append(b, binary.LittleEndian.AppendUint64(nil, v)[:width]...)
+		}
+		return b
+	}
+	b := formatstest.Array{Name: "b", DType: formats.F32, Shape: []int64{3}, Data: le(4, 1, 2, 3)}
+	m, err := formatstest.Check(t, Decoder{}, formats.BytesSource(oldCheckpoint()), formats.Limits{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	formatstest.Same(t, m, []formatstest.Array{b, {Name: "w", DType: formats.I64, Shape: []int64{2, 3}, Data: le(8, 1, 2, 3, 4, 5, 6)}})
+	if len(m.Findings) != 0 {
+		t.Errorf("findings %v", m.Findings)
+	}
+	// The second slice says that it starts elsewhere.
+	broken := bytes.Replace(oldCheckpoint(), []byte(proto{}.Varint(1, 1).Varint(2, 2).Varint(10, 0)[:4]), []byte(proto{}.Varint(1, 0).Varint(2, 2)), 2)
+	m, err = formatstest.Check(t, Decoder{}, formats.BytesSource(broken), formats.Limits{})
+	if err != nil || len(m.Tensors) != 3 || len(m.Findings) != 1 || m.Findings[0].Code != "tensorflow.slices" {
+		t.Errorf("a hole: %+v, %v", m, err)
+	}
+}
+
+// Compressed blocks that claim to be far larger than they can be are refused.
+func TestCompressedBomb(t *testing.T) {
+	packed := append(binary.AppendUvarint(nil, 1<<30), 0, 1, 2)
+	var out []byte
+	out = append(append(out, packed...), 1, 0, 0, 0, 0)
+	handle := binary.AppendUvarint(binary.AppendUvarint(nil, 0), uint64(len(packed)))
+	footer := append(append(append([]byte{}, handle...), handle...), make([]byte, 40)...)[:40]
+	out = binary.LittleEndian.AppendUint64(append(out, footer...), tableMagic)
+	if m, err := formatstest.Check(t, Decoder{}, formats.BytesSource(out), formats.Limits{}); !errors.Is(err, formats.ErrMalformed) {
+		t.Errorf("%+v, %v", m, err)
+	}
+}
 
 func TestCheckpoint(t *testing.T) {
 	dir := folder()
@@ -106,7 +184,7 @@ func TestOtherTables(t *testing.T) {
 }
 
 func TestCheckpointsReadWhatTensorFlowReads(t *testing.T) {
-	for _, name := range []string{"saved_model/variables/variables.index", "new.ckpt.index"} {
+	for _, name := range []string{"saved_model/variables/variables.index", "new.ckpt.index", "snappy_new.ckpt.index", "old.ckpt", "snappy_old.ckpt"} {
 		t.Run(name, func(t *testing.T) {
 			formatstest.Expect(t, Decoder{}, fixtures.Path(t, "fixtures/tensorflow", filepath.FromSlash(name)))
 		})
