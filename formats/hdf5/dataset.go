@@ -2,6 +2,7 @@ package hdf5
 
 import (
 	"fmt"
+	"slices"
 
 	"weightwarden/formats"
 )
@@ -12,6 +13,7 @@ type dataset struct {
 	space, typ, layout, external bool // seen
 
 	shape []int64
+	most  []int64 // what the axes may grow to, unlimited for any length
 	null  bool
 
 	dtype   formats.DType
@@ -41,8 +43,12 @@ const (
 	indexSingle   = 1
 	indexImplicit = 2
 	indexFixed    = 3
+	indexGrowing  = 4 // an extensible array
 	indexTree2    = 5
 )
+
+// unlimited is the most that an axis may grow to where there is no bound.
+const unlimited = -1
 
 func (p *parser) dataspace(d *dataset, m message) error {
 	b, err := p.Bytes(m.at, 4)
@@ -65,6 +71,19 @@ func (p *parser) dataspace(d *dataset, m message) error {
 	for i := range d.shape {
 		if d.shape[i], err = p.length(at + int64(i*p.lenSize)); err != nil {
 			return err
+		}
+	}
+	d.most = slices.Clone(d.shape)
+	if b[2]&1 == 0 {
+		return nil
+	}
+	for i := range d.most {
+		v, err := p.Uint(at+int64((len(d.shape)+i)*p.lenSize), p.lenSize)
+		if err != nil {
+			return err
+		}
+		if d.most[i] = int64(v); v > 1<<62 || v == 1<<(8*p.lenSize)-1 {
+			d.most[i] = unlimited
 		}
 	}
 	return nil
@@ -300,6 +319,8 @@ func (p *parser) layout4(d *dataset, at int64) error {
 	case indexImplicit:
 	case indexFixed:
 		at++
+	case indexGrowing:
+		at += 5
 	case indexTree2:
 		at += 6
 	default:

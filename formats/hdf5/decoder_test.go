@@ -12,7 +12,7 @@ import (
 )
 
 func TestReadsWhatTheReferenceReads(t *testing.T) {
-	for _, name := range []string{"earliest.h5", "latest.h5", "user_block.h5", "small_earliest.h5", "small_latest.h5"} {
+	for _, name := range []string{"earliest.h5", "latest.h5", "user_block.h5", "small_earliest.h5", "small_latest.h5", "arrays.h5", "small_arrays.h5"} {
 		t.Run(name, func(t *testing.T) { formatstest.Expect(t, Decoder{}, fixtures.Path(t, "fixtures/hdf5", name)) })
 	}
 }
@@ -32,7 +32,7 @@ func open(t *testing.T, name string) *formats.Model {
 }
 
 func TestFindings(t *testing.T) {
-	for name, want := range map[string]int{"earliest.h5": 0, "latest.h5": 0, "user_block.h5": 1} {
+	for name, want := range map[string]int{"earliest.h5": 0, "latest.h5": 0, "arrays.h5": 0, "user_block.h5": 1} {
 		if m := open(t, name); len(m.Findings) != want {
 			t.Errorf("%s: findings %v", name, m.Findings)
 		}
@@ -52,7 +52,7 @@ func TestFindings(t *testing.T) {
 
 func corpus(tb testing.TB) []formatstest.Case {
 	var out []formatstest.Case
-	for _, name := range []string{"small_earliest.h5", "small_latest.h5"} {
+	for _, name := range []string{"small_earliest.h5", "small_latest.h5", "small_arrays.h5"} {
 		data, err := os.ReadFile(fixtures.Path(tb, "fixtures/hdf5", name))
 		if err != nil {
 			tb.Fatal(err)

@@ -128,11 +128,19 @@ func (p *parser) chunks(d *dataset, s *tiles) (stored int64, err error) {
 		}
 		err = add(c)
 	case indexImplicit:
-		for i := int64(0); i < s.count && err == nil; i++ {
-			err = add(chunk{index: i, at: d.at + i*s.chunkBytes, size: s.chunkBytes})
+		o, ok := newOrder(d, s)
+		if !ok || d.at < 0 {
+			return 0, nil
+		}
+		for i := int64(0); i < o.total && err == nil && d.at+i*s.chunkBytes < p.End(); i++ {
+			if index, ok := o.index(i); ok {
+				err = add(chunk{index: index, at: d.at + i*s.chunkBytes, size: s.chunkBytes})
+			}
 		}
 	case indexFixed:
 		err = p.fixedArray(d, s, add)
+	case indexGrowing:
+		err = p.growingArray(d, s, add)
 	case indexTree2:
 		err = p.chunkTree2(d, s, add)
 	default:
@@ -205,58 +213,4 @@ func (p *parser) chunkTree2(d *dataset, s *tiles, add func(chunk) error) error {
 		}
 		return add(c)
 	})
-}
-
-// fixedArray lists the chunks of a data set whose shape cannot change.
-func (p *parser) fixedArray(d *dataset, s *tiles, add func(chunk) error) error {
-	b, err := p.Bytes(d.at, 8)
-	if err != nil {
-		return err
-	}
-	if string(b[:4]) != "FAHD" {
-		return fmt.Errorf("%w: no fixed array", formats.ErrMalformed)
-	}
-	filtered, entry, pageBits := b[5] == 1, int64(b[6]), int(b[7])
-	n, err := p.length(d.at + 8)
-	if err != nil {
-		return err
-	}
-	at, err := p.address(d.at + 8 + int64(p.lenSize))
-	if err != nil || at < 0 {
-		return err
-	}
-	if pageBits > 32 || entry < int64(p.offSize) || filtered && entry < int64(p.offSize)+5 || entry > 64 {
-		return fmt.Errorf("%w: a fixed array of impossible sizes", formats.ErrMalformed)
-	}
-	n = min(n, s.count)
-	at += 6 + int64(p.offSize)
-	page := int64(1) << pageBits
-	if n > page {
-		at += ((n+page-1)/page+7)/8 + 4 // a bitmap of the pages in use, and a checksum
-	}
-	for i := range n {
-		if i > 0 && i%page == 0 && n > page {
-			at += 4
-		}
-		c := chunk{index: i, size: s.chunkBytes}
-		if c.at, err = p.address(at); err != nil {
-			return err
-		}
-		if filtered {
-			width := int(entry) - p.offSize - 4
-			size, err := p.Uint(at+int64(p.offSize), min(width, 8))
-			if err != nil {
-				return err
-			}
-			c.size = int64(min(size, 1<<62))
-			if c.mask, err = p.U32(at + entry - 4); err != nil {
-				return err
-			}
-		}
-		if err := add(c); err != nil {
-			return err
-		}
-		at += entry
-	}
-	return nil
 }

@@ -45,7 +45,7 @@ def noise(*shape, dtype="float32"):
 
 def fill(f, latest):
     """The layouts, types and filters that h5py writes without plug-ins; in the new
-    format without data sets that grow along one axis (extensible arrays)."""
+    format data sets that grow along one axis are in arrays.h5."""
     for label in LABELS:
         f.create_dataset(f"types/{label}", data=noise(3, 4, dtype=label))
     f.create_dataset("types/big_endian", data=noise(3, 4, dtype=">f4"))
@@ -65,6 +65,39 @@ def fill(f, latest):
     f["soft"] = h5py.SoftLink("/scalar")
     f["committed_type"] = numpy.dtype("float32")
     f.create_dataset("of_committed_type", data=noise(4), dtype=f["committed_type"])
+
+
+def early(f, name, a, chunks, most):
+    """A data set whose chunks lie where they are without an index."""
+    plist = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    plist.set_chunk(chunks)
+    plist.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    d = h5py.h5d.create(f.id, name.encode(), h5py.h5t.IEEE_F32LE, h5py.h5s.create_simple(a.shape, most), plist)
+    d.write(h5py.h5s.ALL, h5py.h5s.ALL, a)
+
+
+def arrays(f):
+    """Every index of chunks that the new format has, of shapes that may grow or not."""
+    f.create_dataset("growing/first", data=noise(9, 4), chunks=(2, 2), maxshape=(None, 4))
+    f.create_dataset("growing/first_bounded", data=noise(9, 4), chunks=(2, 3), maxshape=(None, 11))
+    f.create_dataset("growing/last", data=noise(5, 31), chunks=(2, 2), maxshape=(5, None))
+    f.create_dataset("growing/middle", data=noise(3, 8, 5), chunks=(2, 3, 2), maxshape=(7, None, 5), compression="gzip", shuffle=True)
+    f.create_dataset("growing/packed", data=noise(90, 4), chunks=(1, 4), maxshape=(None, 4), compression="gzip", fletcher32=True)
+    f.create_dataset("growing/many", data=noise(3000), chunks=(1,), maxshape=(None,))
+    d = f.create_dataset("growing/holes", shape=(200_001,), dtype="float32", chunks=(1,), maxshape=(None,))
+    for i in (0, 3, 4, 19, 20, 1000, 66_000, 140_000, 199_999, 200_000):
+        d[i] = i + 0.5
+    f.create_dataset("fixed/whole", data=noise(9, 4), chunks=(2, 2))
+    f.create_dataset("fixed/may_grow", data=noise(9, 4), chunks=(2, 2), maxshape=(20, 9))
+    f.create_dataset("fixed/packed", data=noise(9, 4), chunks=(2, 2), maxshape=(20, 9), compression="gzip")
+    d = f.create_dataset("fixed/pages", shape=(5000,), dtype="float32", chunks=(1,))
+    for i in (0, 1023, 1024, 3500, 4999):
+        d[i] = i + 0.5
+    f.create_dataset("one/plain", data=noise(6, 6), chunks=(6, 6))
+    f.create_dataset("one/packed", data=noise(6, 6), chunks=(6, 6), compression="gzip")
+    early(f, "implicit_whole", noise(9, 4), (2, 2), (9, 4))
+    early(f, "implicit_may_grow", noise(9, 4), (2, 2), (12, 10))
+    f.create_dataset("tree", data=noise(40, 40), chunks=(2, 2), maxshape=(None, None), compression="gzip")
 
 
 def write(path, **options):
@@ -110,6 +143,13 @@ def main():
     write(out / "earliest.h5")
     write(out / "latest.h5", libver="latest")
     write(out / "user_block.h5", userblock_size=1024)
+    with h5py.File(out / "arrays.h5", "w", libver="latest") as f:
+        arrays(f)
+    expect(out / "arrays.h5", entries(out / "arrays.h5"))
+    with h5py.File(out / "small_arrays.h5", "w", libver="latest") as f:
+        f.create_dataset("growing", data=noise(70, 2), chunks=(1, 2), maxshape=(None, 2))
+        f.create_dataset("fixed", data=noise(5, 4), chunks=(2, 2), maxshape=(6, 8), compression="gzip")
+    expect(out / "small_arrays.h5", entries(out / "small_arrays.h5"))
     for libver in ("earliest", "latest"):
         path = out / f"small_{libver}.h5"
         with h5py.File(path, "w", libver=libver) as f:
