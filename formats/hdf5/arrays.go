@@ -5,6 +5,7 @@ import (
 	"math/bits"
 
 	"weightwarden/formats"
+	"weightwarden/formats/internal/tiles"
 )
 
 // order is how arrays number the chunks of a data set: by the shape that it may
@@ -18,10 +19,10 @@ type order struct {
 
 // newOrder returns the order of a data set's chunks; false where it has more than
 // one axis without a bound, or sizes overflow.
-func newOrder(d *dataset, s *tiles) (o order, ok bool) {
-	o = order{grid: s.grid, grows: -1, total: 1}
+func newOrder(d *dataset, s *tiles.Source) (o order, ok bool) {
+	o = order{grid: s.Grid, grows: -1, total: 1}
 	for i, most := range d.most {
-		n := s.grid[i]
+		n := s.Grid[i]
 		switch {
 		case most != unlimited:
 			n = max(n, (most-1)/d.chunk[i]+1)
@@ -73,8 +74,8 @@ type elements struct {
 	size     int64 // bytes of an entry
 }
 
-func (p *parser) newElements(d *dataset, s *tiles, client, size byte, add func(chunk) error) (*elements, error) {
-	e := &elements{p: p, add: add, plain: s.chunkBytes, filtered: client == 1, size: int64(size)}
+func (p *parser) newElements(d *dataset, s *tiles.Source, client, size byte, add func(chunk) error) (*elements, error) {
+	e := &elements{p: p, add: add, plain: s.ChunkBytes, filtered: client == 1, size: int64(size)}
 	var ok bool
 	if e.order, ok = newOrder(d, s); !ok {
 		return nil, fmt.Errorf("%w: an array of chunks for a shape of %v", formats.ErrMalformed, d.most)
@@ -117,7 +118,7 @@ func (e *elements) read(at, number, n int64) error {
 }
 
 // fixedArray lists the chunks of a data set that cannot grow without a bound.
-func (p *parser) fixedArray(d *dataset, s *tiles, add func(chunk) error) error {
+func (p *parser) fixedArray(d *dataset, s *tiles.Source, add func(chunk) error) error {
 	b, err := p.Bytes(d.at, 8)
 	if err != nil {
 		return err
@@ -178,7 +179,7 @@ type growing struct {
 }
 
 // growingArray lists the chunks of a data set that grows along one axis.
-func (p *parser) growingArray(d *dataset, s *tiles, add func(chunk) error) error {
+func (p *parser) growingArray(d *dataset, s *tiles.Source, add func(chunk) error) error {
 	b, err := p.Bytes(d.at, 12)
 	if err != nil {
 		return err

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"weightwarden/formats"
+	"weightwarden/formats/internal/tiles"
 )
 
 // list makes a tensor of a data set.
@@ -54,17 +55,13 @@ func (p *parser) opaque(t *formats.Tensor) {
 	t.DType, t.Shape, t.Data.BigEndian = formats.Unknown, []int64{t.Data.Length}, false
 }
 
-// maxChunk bounds the bytes of one compressed chunk, which has to be unpacked in
-// whole.
-const maxChunk = 64 << 20
-
 // chunked makes the Source of a data set in chunks.
 func (p *parser) chunked(d *dataset, t *formats.Tensor) error {
 	if len(d.chunk) != len(d.shape) {
 		return fmt.Errorf("%w: chunks of %d dimensions for a shape of %d", formats.ErrMalformed, len(d.chunk), len(d.shape))
 	}
-	s := newTiles(p.src, d)
-	if s == nil {
+	s, ok := tiles.New(d.shape, d.chunk, d.element)
+	if !ok {
 		return fmt.Errorf("%w: chunks of %v", formats.ErrMalformed, d.chunk)
 	}
 	for _, f := range d.filters {
@@ -72,14 +69,14 @@ func (p *parser) chunked(d *dataset, t *formats.Tensor) error {
 			return fmt.Errorf("%w: filter %d", formats.ErrUnsupported, f.id)
 		}
 	}
-	if len(d.filters) > 0 && s.chunkBytes > maxChunk {
-		return fmt.Errorf("%w: compressed chunks of %d bytes", formats.ErrLimit, s.chunkBytes)
+	if len(d.filters) > 0 && s.ChunkBytes > tiles.MaxChunk {
+		return fmt.Errorf("%w: compressed chunks of %d bytes", formats.ErrLimit, s.ChunkBytes)
 	}
 	stored, err := p.chunks(d, s)
 	if err != nil {
 		return err
 	}
-	if err := s.order(); err != nil {
+	if err := s.Order(); err != nil {
 		return err
 	}
 	// A shape may claim far more than the chunks can hold; the rest reads as zeros.
@@ -87,42 +84,67 @@ func (p *parser) chunked(d *dataset, t *formats.Tensor) error {
 	if len(d.filters) > 0 {
 		ratio = p.limits.InflateRatio
 	}
-	if most := stored*ratio + 1<<20; s.size > most && (len(d.filters) == 0 || s.size/ratio > stored) {
-		return fmt.Errorf("%w: a shape of %d bytes over chunks of %d", formats.ErrLimit, s.size, stored)
+	if most := stored*ratio + 1<<20; s.Size() > most && (len(d.filters) == 0 || s.Size()/ratio > stored) {
+		return fmt.Errorf("%w: a shape of %d bytes over chunks of %d", formats.ErrLimit, s.Size(), stored)
 	}
 	if len(d.filters) > 0 {
-		if p.inflate -= s.size; p.inflate < 0 {
+		if p.inflate -= s.Size(); p.inflate < 0 {
 			return fmt.Errorf("%w: compressed data sets unpack to over %d bytes", formats.ErrLimit, p.limits.InflatedBytes)
 		}
+	}
+	if len(d.filters) > 0 {
+		s.Unpack = unfilter(d.filters, s.ChunkBytes)
 	}
 	t.Data.Source, t.Data.Offset = s, 0
 	return nil
 }
 
+// unfilter reverses the filters of a chunk.
+func unfilter(filters []filter, size int64) func(tiles.Chunk, []byte) ([]byte, error) {
+	return func(c tiles.Chunk, b []byte) ([]byte, error) {
+		for i := len(filters) - 1; i >= 0; i-- {
+			if c.Mask>>i&1 == 1 {
+				continue
+			}
+			var err error
+			if b, err = filters[i].undo(b, size); err != nil {
+				return nil, err
+			}
+		}
+		return b, nil
+	}
+}
+
+// chunk is where one chunk of a data set lies.
+type chunk struct {
+	index, at, size int64
+	mask            uint32 // filters that were not applied
+}
+
 // chunks lists the chunks of a data set and returns how many bytes they take.
-func (p *parser) chunks(d *dataset, s *tiles) (stored int64, err error) {
+func (p *parser) chunks(d *dataset, s *tiles.Source) (stored int64, err error) {
 	add := func(c chunk) error {
 		if c.at < 0 {
 			return nil
 		}
-		if len(s.chunks) >= p.limits.Members {
+		if len(s.Chunks) >= p.limits.Members {
 			return fmt.Errorf("%w: over %d chunks", formats.ErrLimit, p.limits.Members)
 		}
 		if c.size < 0 || c.at > p.End() || c.size > p.End()-c.at {
 			return fmt.Errorf("%w: a chunk of %d bytes at offset %d of %d", formats.ErrTruncated, c.size, c.at, p.End())
 		}
-		if len(d.filters) == 0 && c.size < s.chunkBytes {
-			return fmt.Errorf("%w: a chunk of %d bytes for %d", formats.ErrMalformed, c.size, s.chunkBytes)
+		if len(d.filters) == 0 && c.size < s.ChunkBytes {
+			return fmt.Errorf("%w: a chunk of %d bytes for %d", formats.ErrMalformed, c.size, s.ChunkBytes)
 		}
 		stored += c.size
-		s.chunks = append(s.chunks, c)
+		s.Chunks = append(s.Chunks, tiles.Chunk{Index: c.index, Src: p.src, Offset: c.at, Size: c.size, Mask: c.mask})
 		return nil
 	}
 	switch d.index {
 	case indexTree1:
 		err = p.chunkTree(d, s, add)
 	case indexSingle:
-		c := chunk{at: d.at, size: s.chunkBytes, mask: d.single.mask}
+		c := chunk{at: d.at, size: s.ChunkBytes, mask: d.single.mask}
 		if len(d.filters) > 0 {
 			c.size = d.single.size
 		}
@@ -132,9 +154,9 @@ func (p *parser) chunks(d *dataset, s *tiles) (stored int64, err error) {
 		if !ok || d.at < 0 {
 			return 0, nil
 		}
-		for i := int64(0); i < o.total && err == nil && d.at+i*s.chunkBytes < p.End(); i++ {
+		for i := int64(0); i < o.total && err == nil && d.at+i*s.ChunkBytes < p.End(); i++ {
 			if index, ok := o.index(i); ok {
-				err = add(chunk{index: index, at: d.at + i*s.chunkBytes, size: s.chunkBytes})
+				err = add(chunk{index: index, at: d.at + i*s.ChunkBytes, size: s.ChunkBytes})
 			}
 		}
 	case indexFixed:
@@ -150,7 +172,7 @@ func (p *parser) chunks(d *dataset, s *tiles) (stored int64, err error) {
 }
 
 // chunkTree lists the chunks of a B-tree of version 1.
-func (p *parser) chunkTree(d *dataset, s *tiles, add func(chunk) error) error {
+func (p *parser) chunkTree(d *dataset, s *tiles.Source, add func(chunk) error) error {
 	rank := int64(len(d.chunk))
 	return p.tree1(d.at, 1, 8+8*(rank+1), func(key, child int64) error {
 		size, err := p.U32(key)
@@ -170,7 +192,7 @@ func (p *parser) chunkTree(d *dataset, s *tiles, add func(chunk) error) error {
 			if v >= uint64(d.shape[i]) {
 				return nil // left over from a data set that shrank
 			}
-			c.index = c.index*s.grid[i] + int64(v)/d.chunk[i]
+			c.index = c.index*s.Grid[i] + int64(v)/d.chunk[i]
 		}
 		return add(c)
 	})
@@ -178,10 +200,10 @@ func (p *parser) chunkTree(d *dataset, s *tiles, add func(chunk) error) error {
 
 // chunkTree2 lists the chunks of a B-tree of version 2, which data sets have that
 // can grow along several axes.
-func (p *parser) chunkTree2(d *dataset, s *tiles, add func(chunk) error) error {
+func (p *parser) chunkTree2(d *dataset, s *tiles.Source, add func(chunk) error) error {
 	rank := int64(len(d.chunk))
 	return p.tree2(d.at, func(record int64, size int) error {
-		c := chunk{size: s.chunkBytes}
+		c := chunk{size: s.ChunkBytes}
 		var err error
 		if c.at, err = p.address(record); err != nil {
 			return err
@@ -206,10 +228,10 @@ func (p *parser) chunkTree2(d *dataset, s *tiles, add func(chunk) error) error {
 			if err != nil {
 				return err
 			}
-			if v >= uint64(s.grid[i]) {
+			if v >= uint64(s.Grid[i]) {
 				return nil // left over from a data set that shrank
 			}
-			c.index = c.index*s.grid[i] + int64(v)
+			c.index = c.index*s.Grid[i] + int64(v)
 		}
 		return add(c)
 	})
