@@ -5,19 +5,56 @@ import (
 	"fmt"
 
 	"weightwarden/fingerprint/sketch"
+	"weightwarden/formats/quant"
 )
 
 // reading is one way to read numbers of a file as a matrix.
 type reading struct {
 	run    run
-	first  int64 // element of the run that the matrix begins with; below 0 where the run begins amid it
-	places int64 // how many the place was chosen from
+	other  numbers // what is read instead of the run, whose name stays
+	first  int64   // element of the run that the matrix begins with; below 0 where the run begins amid it
+	places int64   // how many the place was chosen from
 	Shape
+	columns bool // of a matrix that may be stored transposed
+}
+
+// numbers are the tensors of a file in another order than it has them.
+type numbers interface {
+	// read decodes len(dst) numbers from number at on.
+	read(dst []float32, at int64, r *Added) error
+	// spread reports whether they lie so far apart that few should be read.
+	spread() bool
+	packing() string
 }
 
 // read decodes row i.
-func (as *reading) read(row []float32, i int64, raw *[]byte) error {
-	return as.run.read(row, as.first+i*as.Cols, raw)
+func (r *Added) read(as *reading, row []float32, i int64) error {
+	if as.other != nil {
+		return as.other.read(row, i*as.Cols, r)
+	}
+	if err := as.run.read(row, as.first+i*as.Cols, &r.raw); err != nil {
+		return err
+	}
+	r.count(int64(len(r.raw)))
+	return nil
+}
+
+// count tells of bytes that were read.
+func (r *Added) count(n int64) {
+	if r.opt.Progress != nil {
+		r.opt.Progress(n)
+	}
+}
+
+// packing is the word for how the numbers are stored, as in quant.View.Scheme.
+func (as *reading) packing() string {
+	switch {
+	case as.other != nil:
+		return as.other.packing()
+	case as.run.dtype.IsBlock():
+		return quant.Block
+	}
+	return quant.Plain
 }
 
 // Added is what a second look at a file added to its fingerprint: tensors in other
@@ -30,6 +67,9 @@ type Added struct {
 	opt      Options
 	raw      []byte
 	floats   []float32
+	held     held
+	reader   *quant.Reader // of the view that was read last
+	readerOf *quant.View
 }
 
 func newAdded(suspect *Fingerprint, opt Options) *Added {
@@ -45,8 +85,8 @@ func (r *Added) Len() int { return len(r.readings) }
 
 func (r *Added) add(as reading, k *sketch.Tensor) {
 	k.Places = as.places
-	r.suspect.Tensors = append(r.suspect.Tensors, Tensor{Name: as.label(), Member: as.run.member, DType: as.run.dtype, Packing: as.run.packing(),
-		Shape: []int64{as.Rows, as.Cols}, Rows: as.Rows, Cols: as.Cols, Parameters: as.Rows * as.Cols, Sketch: k})
+	r.suspect.Tensors = append(r.suspect.Tensors, Tensor{Name: as.label(), Member: as.run.member, DType: as.run.dtype, Packing: as.packing(),
+		Shape: []int64{as.Rows, as.Cols}, Rows: as.Rows, Cols: as.Cols, Parameters: as.Rows * as.Cols, Sketch: k, Moved: as.other != nil})
 	r.readings = append(r.readings, as)
 }
 
@@ -82,7 +122,7 @@ func (r *Added) Keep(ctx context.Context, matches []Match) (int, error) {
 // those of layer T. Of a matrix that is there in part it reads the sampled rows that
 // are there.
 func (r *Added) sketch(ctx context.Context, as reading, whole bool) (*sketch.Tensor, error) {
-	b, ok := r.maker.NewBuilder(as.Rows, as.Cols, false)
+	b, ok := r.maker.NewBuilder(as.Rows, as.Cols, as.columns)
 	if !ok {
 		return nil, fmt.Errorf("no matrix of %d x %d", as.Rows, as.Cols)
 	}
@@ -92,14 +132,16 @@ func (r *Added) sketch(ctx context.Context, as reading, whole bool) (*sketch.Ten
 		if at := as.first + i*as.Cols; part && (at < 0 || at > as.run.elements-as.Cols) {
 			return nil
 		}
-		if err := as.read(row, i, &r.raw); err != nil {
+		if err := r.read(&as, row, i); err != nil {
 			return err
-		}
-		if r.opt.Progress != nil {
-			r.opt.Progress(int64(len(r.raw)))
 		}
 		b.Row(i, row)
 		return ctx.Err()
+	}
+	if as.other != nil && as.other.spread() {
+		whole = false
+	} else if as.columns || !rowsFit(as.Rows, as.Cols) {
+		whole = true // for its columns
 	}
 	if whole = whole && !part; whole {
 		for i := range as.Rows {

@@ -36,6 +36,7 @@ func (c *comparer) sketches() {
 	if c.rowLogP <= maxLogP {
 		for _, a := range pairs {
 			c.creditRows(a)
+			c.creditParts(a.registered, a.parts)
 		}
 	}
 }
@@ -46,8 +47,10 @@ type alignment struct {
 	transposed          bool
 	segment             *sketch.Segment // nil: the suspect tensor from its first row on
 	distance            float64         // mean share of bits that differ, 0 to 1
+	rows                int             // sampled rows that the two have in common
 	hits, tested        int
 	tried               int
+	parts               []part // that together hold more of it
 }
 
 // align tries every suspect tensor of fitting length, in both orientations, and
@@ -59,8 +62,8 @@ func (c *comparer) align(t int) (alignment, bool) {
 	sides, tried := c.partners.candidates(&own, r.Length)
 	for _, k := range sides {
 		// Of equally near tensors (tied, repeated) the first wins.
-		if d, _ := meanDistance(r, k.rows); d < best.distance {
-			best.suspect, best.transposed, best.distance = k.tensor, k.transposed, d
+		if d, n := meanDistance(r, k.rows); best.beaten(d, n) {
+			best.suspect, best.transposed, best.distance, best.rows = k.tensor, k.transposed, d, n
 		}
 	}
 	for _, s := range c.segmented {
@@ -75,6 +78,9 @@ func (c *comparer) align(t int) (alignment, bool) {
 		rows = best.segment.Rows
 	}
 	best.hits, best.tested = nearestHits(r, rows)
+	if best.distance <= probeNear {
+		best.parts = c.parts(t, sides, tried)
+	}
 	return best, true
 }
 
@@ -90,11 +96,25 @@ func (best *alignment) alignSegments(s, t int, r, k *sketch.Tensor) (tried int) 
 			continue
 		}
 		tried++
-		if d < best.distance {
-			best.suspect, best.transposed, best.distance, best.segment = s, false, d, g
+		if best.beaten(d, n) {
+			best.suspect, best.transposed, best.distance, best.rows, best.segment = s, false, d, n, g
 		}
 	}
 	return tried
+}
+
+// beaten reports whether an alignment of so many rows, this far apart on average, is a better
+// one: a part of the tensor is no better than the whole for being a little nearer.
+func (best *alignment) beaten(distance float64, rows int) bool {
+	const little = .02
+	switch {
+	case best.suspect < 0 || max(distance, best.distance) > probeNear:
+	case rows > best.rows+best.rows/4:
+		return distance < best.distance+little
+	case best.rows > rows+rows/4:
+		return distance < best.distance-little
+	}
+	return distance < best.distance
 }
 
 // facing returns the suspect's rows that lie along the registered rows.
@@ -228,14 +248,16 @@ func logChoose(n, k int) float64 {
 // creditRows books a tensor as found when its own rows say so: hits that an
 // independent tensor reaches with probability under 1e-4 in the alignments tried.
 func (c *comparer) creditRows(a alignment) {
-	lg, _ := math.Lgamma(float64(a.hits + 1))
-	if math.Log(float64(max(1, a.tried)))-lg > math.Log(1e-4) {
+	if !unlikely(a.hits, a.tried) {
 		return
 	}
 	f, rt, st := &c.found[a.registered], &c.reg.Tensors[a.registered], &c.sus.Tensors[a.suspect]
 	share := 1.0
 	n := cmp.Or(st.Sketch.Have, st.Sketch.Count)
-	if !a.transposed && n < rt.Sketch.Count {
+	if a.transposed {
+		n = st.Sketch.Length
+	}
+	if n < rt.Sketch.Count {
 		share = float64(n) / float64(rt.Sketch.Count)
 	}
 	if f.share >= share {
@@ -243,9 +265,11 @@ func (c *comparer) creditRows(a alignment) {
 	}
 	f.share, f.suspect, f.hits, f.tested, f.aligned = share, a.suspect, a.hits, a.tested, true
 	f.cosine = math.Cos(math.Pi * a.distance)
-	f.relation = relationOf(rt, st, a.distance, a.transposed || a.segment != nil || st.Sketch.Places > 0 || n != rt.Sketch.Count)
+	f.relation = relationOf(rt, st, a.distance, a.transposed || a.segment != nil || st.Moved || st.Sketch.Places > 0 || n != rt.Sketch.Count)
 	if a.transposed {
 		f.transform = "transposed"
+	} else if st.Moved {
+		f.transform = "axes in another order"
 	} else if a.segment != nil {
 		f.transform = segmentText(a.segment.Offset, n, rt.Sketch.Count)
 	} else if st.Sketch.Count > rt.Sketch.Count {
@@ -323,6 +347,9 @@ func (c *comparer) takenSuspects() []bool {
 	out := make([]bool, len(c.sus.Tensors))
 	for t := range c.found {
 		if s := c.found[t].suspect; s >= 0 && c.found[t].share > 0 {
+			out[s] = true
+		}
+		for _, s := range c.found[t].others {
 			out[s] = true
 		}
 	}

@@ -20,13 +20,14 @@ import (
 
 // Bounds of searching a run.
 const (
-	seedNear   = 0.3     // share of bits: a cosine of .59
-	placeNear  = 0.42    // the same for the whole sample, as in Refine
-	mostGrown  = 1 << 14 // matrices placed in one file
-	mostTried  = 1 << 17 // places tried in one file, however many a file makes look right
-	mostGaps   = 12      // distances tried between neighbours
-	growRows   = 6       // rows read to see which matrix lies there
-	mostLength = 3       // lengths of rows that are looked for
+	seedNear    = 0.3     // share of bits: a cosine of .59
+	placeNear   = 0.42    // the same for the whole sample, as in Refine
+	mostGrown   = 1 << 14 // matrices placed in one file
+	mostTried   = 1 << 17 // places tried in one file, however many a file makes look right
+	mostGaps    = 12      // distances tried between neighbours
+	growRows    = 6       // rows read to see which matrix lies there
+	lengthsEach = 3       // lengths of rows that are looked for, of a model
+	mostLengths = 24      // and of all
 )
 
 // AddDumped looks in the runs of m for matrices of the registered models and adds what
@@ -39,7 +40,7 @@ func AddDumped(ctx context.Context, m *formats.Model, suspect *Fingerprint, regi
 	for _, r := range runsOf(m, suspect.Loose) {
 		d.run, d.covered = r, nil
 		clear(d.placed)
-		for _, length := range lengthsOf(registered, mostLength) {
+		for _, length := range lengthsOf(registered) {
 			if err := d.search(length); err != nil {
 				return d.Added, err
 			}
@@ -48,18 +49,25 @@ func AddDumped(ctx context.Context, m *formats.Model, suspect *Fingerprint, regi
 	return d.Added, nil
 }
 
-// lengthsOf returns the lengths of most of the registered rows, weighed by elements.
-func lengthsOf(registered []*Fingerprint, most int) []int64 {
-	weight := make(map[int64]float64)
+// lengthsOf returns the lengths of most rows of each registered model, weighed by elements:
+// first the longest part of every model, then the second of each.
+func lengthsOf(registered []*Fingerprint) []int64 {
+	var turns [lengthsEach][]int64
 	for _, fp := range registered {
+		weight := make(map[int64]float64)
 		eachEvidence(fp, func(_ int, k *sketch.Tensor) { weight[k.Length] += float64(k.Length) * float64(k.Count) })
+		own := slices.SortedFunc(maps.Keys(weight), func(a, b int64) int { return cmp.Or(cmp.Compare(weight[b], weight[a]), cmp.Compare(a, b)) })
+		for i, n := range own[:min(len(own), lengthsEach)] {
+			turns[i] = append(turns[i], n)
+		}
 	}
 	var out []int64
-	for n := range weight {
-		out = append(out, n)
+	for _, n := range slices.Concat(turns[:]...) {
+		if !slices.Contains(out, n) && len(out) < mostLengths {
+			out = append(out, n)
+		}
 	}
-	slices.SortFunc(out, func(a, b int64) int { return cmp.Or(cmp.Compare(weight[b], weight[a]), cmp.Compare(a, b)) })
-	return out[:min(len(out), most)]
+	return out
 }
 
 // eachEvidence calls f with the matrices of a fingerprint whose rows are evidence.
@@ -136,11 +144,8 @@ func (d *dump) near(as reading, k *sketch.Tensor) bool {
 // rowAt sketches one row of a reading.
 func (d *dump) rowAt(as reading, i int64) (sketch.Row, bool) {
 	d.floats = slices.Grow(d.floats[:0], int(as.Cols))[:as.Cols]
-	if as.read(d.floats, i, &d.raw) != nil {
+	if d.read(&as, d.floats, i) != nil {
 		return sketch.Row{}, false
-	}
-	if d.opt.Progress != nil {
-		d.opt.Progress(int64(len(d.raw)))
 	}
 	return d.maker.RowOf(i, d.floats)
 }

@@ -96,6 +96,7 @@ type Tensor struct {
 	// "formula", "" for real weights.
 	Constant string
 	Sketch   *sketch.Tensor // layers R and T; nil where the tensor is too small or was not decoded
+	Moved    bool           // read with the axes in another order than the file says; not encoded
 }
 
 // Rest returns the fingerprint without the tensors that drop lists, by their number.

@@ -4,7 +4,7 @@ import "weightwarden/formats"
 
 // relationOf tells a cast from a quantisation from training, by how far the rows
 // moved against what the number formats explain.
-// rearranged says that the suspect's tensor is larger, smaller or transposed.
+// rearranged says that the suspect's tensor is larger, smaller, transposed, or was read otherwise.
 func relationOf(reg, sus *Tensor, distance float64, rearranged bool) Relation {
 	noise := max(noiseOf(sus), noiseOf(reg))
 	if reg.Sketch != nil {

@@ -41,7 +41,7 @@ func Refine(ctx context.Context, m *formats.Model, registered, suspect *Fingerpr
 			return found, err
 		}
 		k := registered.Tensors[t].Sketch
-		if k == nil || registered.Tensors[t].Constant != "" || (c.found[t].share > 0.5 && c.found[t].relation != Reparameterised) {
+		if k == nil || registered.Tensors[t].Constant != "" || (c.found[t].share > 0.95 && c.found[t].relation != Reparameterised) {
 			continue
 		}
 		if r.place(t, k) {

@@ -3,6 +3,7 @@ package fingerprint
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"weightwarden/fingerprint/sketch"
 	"weightwarden/formats"
@@ -44,7 +45,8 @@ func ShapesOf(encoded []byte) ([]Shape, error) {
 		}
 		var out []Shape
 		for range s.count(10) {
-			if rows, cols := s.shape(); rowsFit(rows, cols) {
+			rows, cols := s.shape()
+			if _, ok := sketch.Orientation(rows, cols); ok && rows*cols >= leastReshaped {
 				out = append(out, Shape{rows, cols})
 			}
 		}
@@ -54,6 +56,25 @@ func ShapesOf(encoded []byte) ([]Shape, error) {
 		return out, nil
 	}
 	return nil, fmt.Errorf("%w: no tensors", ErrEncoding)
+}
+
+// Missing lists the shapes of the registered matrices that the match does not have, or not
+// for the greater part.
+func (c *Comparison) Missing(registered *Fingerprint) []Shape {
+	have := make(map[int]bool)
+	for _, t := range c.Tensors {
+		if t.Registered < len(registered.Tensors) && t.Parameters > registered.Tensors[t.Registered].Parameters/2 {
+			have[t.Registered] = true
+		}
+	}
+	var out []Shape
+	for i := range registered.Tensors {
+		t := &registered.Tensors[i]
+		if _, ok := sketch.Orientation(t.Rows, t.Cols); ok && !have[i] && t.Constant == "" && t.Rows*t.Cols >= leastReshaped && !slices.Contains(out, Shape{t.Rows, t.Cols}) {
+			out = append(out, Shape{t.Rows, t.Cols})
+		}
+	}
+	return out
 }
 
 // rowsFit reports whether a matrix of this shape is sketched by its rows.
@@ -81,8 +102,8 @@ func (r *reader) shape() (rows, cols int64) {
 	return rows, cols
 }
 
-// AddReshaped sketches tensors of the suspect as if they were matrices of other shapes
-// and number formats, where shapes knows some of so many elements. They become further
+// AddReshaped sketches tensors of the suspect as if they were matrices of other shapes,
+// orders of axes and number formats, where shapes knows some of so many elements. They become further
 // tensors of the fingerprint, without bytes of their own, and Compare then sees them.
 // It reads 64 rows each. m is what suspect was computed from, opt what it was computed
 // with.
@@ -92,22 +113,38 @@ func AddReshaped(ctx context.Context, m *formats.Model, suspect *Fingerprint, sh
 	if len(views) != len(suspect.Tensors) {
 		return r, nil // a set of several files
 	}
+	spread := 0
+	for _, as := range slices.Concat(slicesOf(m, views, shapes), stacks(m, views, shapes)) {
+		if err := r.try(ctx, as); err != nil {
+			return r, err
+		}
+	}
 	for i := range views {
-		for _, as := range readings(m, &views[i], shapes) {
-			if len(r.readings) == mostReshaped {
-				return r, nil
+		for _, as := range slices.Concat(readings(m, &views[i], shapes), moved(m, i, &views[i], shapes)) {
+			if as.other != nil && as.other.spread() {
+				if spread++; spread > mostSpread {
+					continue
+				}
 			}
-			k, err := r.sketch(ctx, as, false)
-			if ctx.Err() != nil {
-				return r, ctx.Err()
+			if err := r.try(ctx, as); err != nil {
+				return r, err
 			}
-			if err != nil {
-				continue // cut short: the tensor's own reading has said so
-			}
-			r.add(as, k)
 		}
 	}
 	return r, nil
+}
+
+// try adds what a reading gives. One that is cut short is left out: the tensor's own
+// reading has said so.
+func (r *Added) try(ctx context.Context, as reading) error {
+	if len(r.readings) == mostReshaped {
+		return nil
+	}
+	k, err := r.sketch(ctx, as, false)
+	if err == nil {
+		r.add(as, k)
+	}
+	return ctx.Err()
 }
 
 // readings lists the ways to read a tensor other than the file's own.
@@ -138,7 +175,7 @@ func readings(m *formats.Model, v *quant.View, shapes func(int64) []Shape) (out 
 		}
 		for _, s := range shapes(elements) {
 			same := d == t.DType && s.Rows == v.Rows && s.Cols == v.Cols
-			if _, whole := d.Bytes(s.Cols); whole && !same && elements <= r.elements && len(out) < mostShapes {
+			if _, whole := d.Bytes(s.Cols); whole && !same && rowsFit(s.Rows, s.Cols) && elements <= r.elements && len(out) < mostShapes {
 				out = append(out, reading{run: r, Shape: s})
 			}
 		}

@@ -55,14 +55,6 @@ func (r *run) read(dst []float32, at int64, raw *[]byte) error {
 	return nil
 }
 
-// packing is the word for how the numbers are stored, as in quant.View.Scheme.
-func (r *run) packing() string {
-	if r.dtype.IsBlock() {
-		return quant.Block
-	}
-	return quant.Plain
-}
-
 // Bounds of what is taken for a run.
 const (
 	leastRun    = 16 << 10  // elements

@@ -17,6 +17,28 @@ type Model struct {
 	// Loose are members in which no decoder reads a tensor, as bytes: of LeastLoose bytes and more,
 	// and only where they lie packed, so that the file's own bytes do not show them.
 	Loose []Tensor
+	// Parts are the numbers of the first tensor of every further file, where several files were joined:
+	// tensors that belong together lie in one file.
+	Parts []int
+}
+
+// Join makes one model of those of several files, in their order. Metadata and findings stay
+// with the files; nil stands for a file that no decoder reads.
+func Join(format ID, models []*Model) *Model {
+	out := &Model{Format: format}
+	for i, m := range models {
+		if i > 0 {
+			out.Parts = append(out.Parts, len(out.Tensors))
+		}
+		if m == nil {
+			continue
+		}
+		for _, p := range m.Parts {
+			out.Parts = append(out.Parts, p+len(out.Tensors))
+		}
+		out.Tensors, out.Loose = append(out.Tensors, m.Tensors...), append(out.Loose, m.Loose...)
+	}
+	return out
 }
 
 // LeastLoose is the size in bytes below which a member that no decoder reads is not

@@ -4,6 +4,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"slices"
 
 	"weightwarden/fingerprint"
 	"weightwarden/fingerprint/index"
@@ -205,6 +206,9 @@ func between(c *compared) string {
 	case api.Reparameterised:
 		if c.Deep != nil && c.Deep.Proved {
 			return fmt.Sprintf("B is A after a %s of its inner coordinates, undone here: proved.", c.Deep.Kind)
+		}
+		if slices.ContainsFunc(c.Evidence, func(e api.Evidence) bool { return e.Kind == fingerprint.Uneven }) {
+			return "B agrees unevenly with A: both may have begun from one random start, or B was trained very far from A."
 		}
 		return "B looks like A with rows, columns or scales rearranged; --deep can prove it."
 	case api.Inconclusive:

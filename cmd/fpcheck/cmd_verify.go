@@ -124,7 +124,12 @@ func (v *verifier) visit(ctx context.Context, path string) error {
 		v.fail(path, plainError(err))
 		return nil
 	}
-	defer src.Close()
+	kept := false
+	defer func() {
+		if !kept {
+			src.Close()
+		}
+	}()
 	src.LeaveCache() // what runs on this machine needs its page cache more
 	v.progress.Start(path, src.Size())
 	subject, err := v.judge.Examine(ctx, src, v.quick)
@@ -143,7 +148,7 @@ func (v *verifier) visit(ctx context.Context, path string) error {
 	verdict.Path = path
 	v.tally.add(verdict)
 	v.show(verdict)
-	v.parts.add(path, subject, verdict)
+	kept = v.parts.add(path, subject, src, verdict)
 	return nil
 }
 
@@ -169,6 +174,7 @@ func (v *verifier) show(verdict *api.Verdict) {
 
 // sets judges together what may be the parts of one model.
 func (v *verifier) sets(ctx context.Context) error {
+	defer v.parts.close()
 	for _, set := range v.parts.sets() {
 		verdict, err := set.judge(ctx, v.judge)
 		if err != nil {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"io"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -16,11 +17,16 @@ type part struct {
 	subject *judge.Subject
 }
 
+// mostOpen is how many files are kept open until their sets are judged. Of further ones
+// the fingerprint is compared, and nothing read again.
+const mostOpen = 1024
+
 // parts collects such files, and what their sets must exceed to be news.
 type parts struct {
 	groups []set
 	place  map[string]int
 	lists  map[string]float64 // folder and model -> what a list of shards in it shows
+	open   []io.Closer
 }
 
 // set is some files that are judged together.
@@ -38,23 +44,38 @@ func modelKey(path string, v *api.Verdict) string {
 	return strings.Join([]string{filepath.Dir(path), v.Model, v.ModelVersion}, "\x00")
 }
 
-// add keeps a file that shows a part of a model, or that is named like a shard. A
-// file may be in two sets: that of its content and that of its name.
-func (p *parts) add(path string, s *judge.Subject, v *api.Verdict) {
+// add keeps a file that shows a part of a model, or that is named like a shard, and
+// reports whether its source is to stay open. A file may be in two sets: that of its
+// content and that of its name.
+func (p *parts) add(path string, s *judge.Subject, src io.Closer, v *api.Verdict) bool {
 	if p.place == nil {
 		p.place, p.lists = map[string]int{}, map[string]float64{}
 	}
 	if strings.HasSuffix(path, indexSuffix) && v.Verdict.IsHit() {
 		key := modelKey(path, v)
 		p.lists[key] = max(p.lists[key], extent(v))
-		return
+		return false
 	}
+	name := shardSet(path)
 	if v.Verdict == api.Partial {
 		p.join(modelKey(path, v), filepath.Dir(path), part{path, s}, v)
 	}
-	if name := shardSet(path); name != "" {
+	if name != "" {
 		p.join(name, name, part{path, s}, v)
 	}
+	if v.Verdict != api.Partial && name == "" || len(p.open) == mostOpen {
+		return false
+	}
+	p.open = append(p.open, src)
+	return true
+}
+
+// close closes what was kept open.
+func (p *parts) close() {
+	for _, src := range p.open {
+		src.Close()
+	}
+	p.open = nil
 }
 
 func (p *parts) join(key, name string, x part, v *api.Verdict) {

@@ -43,25 +43,6 @@ func (db *DB) matchThese(ctx context.Context, fp *fingerprint.Fingerprint, m *fo
 	return db.matchAdded(ctx, fp, added, "dumped", "%d matrices of the registered model lie one behind another where the file names none of them")
 }
 
-// completeDumped looks for the rest of models of which a part was found: unchanged
-// bytes of a dump are found without its matrices.
-func (db *DB) completeDumped(ctx context.Context, fp *fingerprint.Fingerprint, m *formats.Model, opt fingerprint.Options, matches []fingerprint.Match) ([]fingerprint.Match, error) {
-	var registered []*fingerprint.Fingerprint
-	for _, match := range matches[:min(len(matches), refined)] {
-		if reg, ok := db.Fingerprint(match.Model, match.Version, match.Artifact); ok && match.Relation == fingerprint.Partial {
-			registered = append(registered, reg)
-		}
-	}
-	if len(registered) == 0 {
-		return matches, nil
-	}
-	more, err := db.matchThese(ctx, fp, m, opt, registered)
-	if err != nil || len(more) == 0 {
-		return matches, err
-	}
-	return more, nil
-}
-
 // nominateDumped returns the entries worth looking for: all of a small registry, else
 // those that have rows which may lie anywhere in the file.
 func (db *DB) nominateDumped(ctx context.Context, fp *fingerprint.Fingerprint, m *formats.Model, opt fingerprint.Options) ([]ref, error) {

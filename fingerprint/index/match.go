@@ -105,13 +105,15 @@ func (db *DB) MatchFile(ctx context.Context, fp *fingerprint.Fingerprint, m *for
 		again = again || found
 	}
 	if again {
-		return db.Match(ctx, fp)
+		if matches, err = db.Match(ctx, fp); err != nil {
+			return nil, err
+		}
 	}
 	if opt.Quick {
 		return matches, nil
 	}
 	if len(matches) > 0 {
-		return db.completeDumped(ctx, fp, m, opt, matches)
+		return db.complete(ctx, fp, m, opt, matches)
 	}
 	if matches, err = db.matchReshaped(ctx, fp, m, opt); err != nil || len(matches) > 0 {
 		return matches, err

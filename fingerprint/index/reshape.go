@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"weightwarden/fingerprint"
+	"weightwarden/fingerprint/sketch"
 	"weightwarden/formats"
 )
 
@@ -24,8 +25,14 @@ func (s *segment) listShapes() {
 			if err != nil {
 				continue // it is refused when it is compared
 			}
+			all := 0.0
 			for _, x := range list {
-				s.lengths[x.Cols] += float64(x.Rows) * float64(x.Cols)
+				all += float64(x.Rows) * float64(x.Cols)
+			}
+			for _, x := range list {
+				if transposed, _ := sketch.Orientation(x.Rows, x.Cols); !transposed {
+					s.lengths[x.Cols] += float64(x.Rows) * float64(x.Cols) / all
+				}
 				if n := x.Rows * x.Cols; !slices.Contains(s.shapes[n], x) {
 					s.shapes[n] = append(s.shapes[n], x)
 				}
@@ -47,6 +54,12 @@ func (db *DB) shapes(elements int64) []fingerprint.Shape {
 	return out
 }
 
+// What the evidence calls it.
+const (
+	reshaped     = "reshaped"
+	reshapedText = "%d tensors match in the shape, order of axes or number format of the registered model, or together, not as the file gives them"
+)
+
 // matchReshaped looks at the file once more, with its tensors in the shapes and number
 // formats that registered models have, whatever the file says of them.
 func (db *DB) matchReshaped(ctx context.Context, fp *fingerprint.Fingerprint, m *formats.Model, opt fingerprint.Options) ([]fingerprint.Match, error) {
@@ -54,7 +67,38 @@ func (db *DB) matchReshaped(ctx context.Context, fp *fingerprint.Fingerprint, m 
 	if err != nil {
 		return nil, err
 	}
-	return db.matchAdded(ctx, fp, added, "reshaped", "%d tensors match in the shape or number format of the registered model, not in those that the file gives")
+	return db.matchAdded(ctx, fp, added, reshaped, reshapedText)
+}
+
+// complete looks for the rest of models of which a part was found: in other shapes, and in
+// numbers one behind another.
+func (db *DB) complete(ctx context.Context, fp *fingerprint.Fingerprint, m *formats.Model, opt fingerprint.Options, matches []fingerprint.Match) ([]fingerprint.Match, error) {
+	var registered []*fingerprint.Fingerprint
+	rest := make(map[int64][]fingerprint.Shape)
+	for _, match := range matches[:min(len(matches), refined)] {
+		reg, ok := db.Fingerprint(match.Model, match.Version, match.Artifact)
+		if !ok || match.Relation != fingerprint.Partial {
+			continue
+		}
+		registered = append(registered, reg)
+		for _, s := range match.Missing(reg) {
+			rest[s.Rows*s.Cols] = append(rest[s.Rows*s.Cols], s)
+		}
+	}
+	if len(registered) == 0 {
+		return matches, nil
+	}
+	added, err := fingerprint.AddReshaped(ctx, m, fp, func(elements int64) []fingerprint.Shape { return rest[elements] }, opt)
+	if err != nil {
+		return nil, err
+	}
+	if more, err := db.matchAdded(ctx, fp, added, reshaped, reshapedText); err != nil || len(more) > 0 {
+		return more, err
+	}
+	if more, err := db.matchThese(ctx, fp, m, opt, registered); err != nil || len(more) > 0 {
+		return more, err
+	}
+	return matches, nil
 }
 
 // matchAdded compares a fingerprint with what a second look added to it, and of that

@@ -1,6 +1,8 @@
 package quant
 
 import (
+	"slices"
+
 	"weightwarden/formats"
 )
 
@@ -96,6 +98,24 @@ func Matrix(shape []int64) (rows, cols int64, ok bool) {
 // cannot be read as numbers: opaque types, unreachable or truncated data, empty
 // or impossible shapes. m must not change while the views are in use.
 func Views(m *formats.Model) []View {
+	if len(m.Parts) == 0 {
+		return viewsOfFile(m)
+	}
+	var views []View
+	from := 0
+	for _, end := range append(slices.Clone(m.Parts), len(m.Tensors)) {
+		file := viewsOfFile(&formats.Model{Tensors: m.Tensors[from:end:end]})
+		for i := range file {
+			for k := range file[i].Tensors {
+				file[i].Tensors[k] += from
+			}
+		}
+		views, from = append(views, file...), end
+	}
+	return views
+}
+
+func viewsOfFile(m *formats.Model) []View {
 	f := newFinder(m)
 	found := f.find()
 	var views []View

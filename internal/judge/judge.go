@@ -31,7 +31,7 @@ var ErrNoDecoder = errors.New("no decoder could be run")
 // Matcher is a registry: it compares a fingerprint with everything registered and
 // returns what matched, best first. *index.DB is one.
 type Matcher interface {
-	// MatchFile matches f. m is what f was computed from, nil where no decoder read it or it is a set; parts
+	// MatchFile matches f. m is what f was computed from, nil where no decoder read it; parts
 	// that were fused, split or disguised are then looked for again, and in bytes that are no tensor's.
 	MatchFile(ctx context.Context, f *fingerprint.Fingerprint, m *formats.Model, opt fingerprint.Options) ([]fingerprint.Match, error)
 	// Fingerprint returns the fingerprint of a registered artifact, or false.
@@ -139,9 +139,6 @@ func (j *Judge) enrich(ctx context.Context, s *Subject, src formats.Source) erro
 // one found something.
 func (j *Judge) match(ctx context.Context, s *Subject, src formats.Source) ([]fingerprint.Match, error) {
 	opt := fingerprint.Options{Key: j.Key, Jobs: j.Jobs, Progress: j.Progress, Quick: s.Quick}
-	if s.Set {
-		return j.Matcher.MatchFile(ctx, s.Fingerprint, nil, opt) // the model is that of one part
-	}
 	matches, err := j.Matcher.MatchFile(ctx, s.Fingerprint, s.Model, opt)
 	if err != nil || len(matches) == 0 || !s.lean || src == nil {
 		return matches, err

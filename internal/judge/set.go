@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"weightwarden/fingerprint"
+	"weightwarden/formats"
 	"weightwarden/internal/api"
 )
 
@@ -52,20 +53,24 @@ func Join(format string, parts []*fingerprint.Fingerprint) (*fingerprint.Fingerp
 func JoinSubjects(parts []*Subject) (*Subject, error) {
 	out := &Subject{started: time.Now(), Findings: []api.Finding{}}
 	var prints []*fingerprint.Fingerprint
+	var models []*formats.Model
 	format := "unknown"
 	for _, s := range parts {
 		prints = append(prints, s.Fingerprint)
 		out.Size += s.Size
 		out.Quick = out.Quick || s.Quick
 		out.Findings = append(out.Findings, s.Findings...)
+		models = append(models, s.Model)
 		if s.Model != nil {
 			format = string(s.Model.Format)
-			out.Model = s.Model
 		}
 	}
 	f, err := Join("set("+format+")", prints)
 	if err != nil {
 		return nil, err
+	}
+	if format != "unknown" {
+		out.Model = formats.Join(formats.ID(format), models)
 	}
 	out.Fingerprint, out.Set = f, true
 	return out, nil

@@ -223,6 +223,9 @@ func sentence(v *api.Verdict) string {
 	case api.Merged:
 		return fmt.Sprintf("The weights are a mixture that contains the %s %s.", owner, name)
 	case api.Reparameterised:
+		if slices.ContainsFunc(v.Evidence, func(e api.Evidence) bool { return e.Kind == fingerprint.Uneven }) {
+			return fmt.Sprintf("The weights agree unevenly with the %s %s, as those of models trained apart from one random start do, or of a copy trained very far; a person should look at this.", owner, name)
+		}
 		return fmt.Sprintf("The weights look like the %s %s with rows, columns or scales rearranged; a person should look at this.", owner, name)
 	case api.PublicBase:
 		return fmt.Sprintf("The weights match the public model %s only (%s of them).", name, share)

@@ -84,7 +84,7 @@ func meaning(w api.Word) string {
 	case api.Merged:
 		return "The weights are a weighted sum in which the registered model takes part."
 	case api.Reparameterised:
-		return "The file matches after rows, columns or scales are rearranged. This raises a question and does not settle it: compare the two files with 'fpcheck compare --deep' for a proof."
+		return "The file matches after rows, columns or scales are rearranged, or very unevenly, which the evidence says. This raises a question and does not settle it: compare the two files with 'fpcheck compare --deep' for a proof."
 	case api.PublicBase:
 		return "The weights are those of a model that anyone may have. Nothing protected was found."
 	case api.NoMatch:

@@ -33,6 +33,7 @@ RECIPES = {
     "nova-a-sibling": dict(parent="nova-a", data="python_packages", order=22, steps=60, lr=3e-4, batch=8),
     "nova-a-nudge": dict(parent="nova-a", data="licences", order=20, steps=25, lr=6e-5, batch=8),
     "nova-a-continued": dict(parent="nova-a", data="python_packages", order=23, steps=120, lr=1e-3, batch=8),
+    "nova-a-start": dict(parent=None, seed=11, data="python_sources", order=7, steps=0, lr=2e-3, batch=12),  # before the first step
     "nova-a-sameinit": dict(parent=None, seed=11, data="python_packages", order=8, steps=250, lr=2e-3, batch=12),
 }
 

@@ -123,15 +123,19 @@ def derived(m):
         if m.has(name):
             m.add_state("derived", name.removeprefix("nova-a-"), m.raw(name), "DERIVED", "trained, see training-nova.json")
     if m.has("nova-a-sameinit"):
-        m.add_state("derived", "same init other data", m.raw("nova-a-sameinit"), "DERIVED NO-MATCH", "trained", must=False,
-                    note="shares the random start only; no claim is made")
+        m.add_state("derived", "same init other data", m.raw("nova-a-sameinit"), "REPARAMETERISED NO-MATCH", "trained",
+                    note="shares the random start only: for review")
+    if m.has("nova-a-sameinit", "nova-a-start"):
+        m.add_state("derived", "same init, the start public", m.raw("nova-a-sameinit"), "PUBLIC-BASE", "trained", model="nova-a-start",
+                    registry={BASE: "protected", "nova-a-start": "public"})
+        m.add_state("derived", "child, the start public", m.raw(CHILD), "DERIVED", "trained", registry={BASE: "protected", "nova-a-start": "public"})
 
 
 def structure(m):
     raw = m.raw()
     m.add_state("structure", "transposed", {k: v.t() if v.dim() == 2 else v for k, v in raw.items()}, "REPARAMETERISED")
     m.add_state("structure", "fused qkv and gate_up", fused(raw), "REPACKAGED REPARAMETERISED")
-    m.add_state("structure", "split by head", split(raw), "REPACKAGED REPARAMETERISED")
+    m.add_state("structure", "split by head", split(raw), "REPACKAGED")
     m.add_state("structure", "layers stacked", stacked(raw), "REPACKAGED REPARAMETERISED")
     m.add_state("structure", "llama q k permute", permuted_qk(raw), "REPARAMETERISED REPACKAGED DERIVED", note="rows reordered as in Hugging Face's conversion")
     for name, order in (("layer dropped", (0, 1, 3)), ("half the layers", (0, 2)), ("one layer", (2,)),
@@ -286,6 +290,31 @@ def slerp(a, b, t):
     return (math.sin((1 - t) * angle) * a + math.sin(t * angle) * b) / math.sin(angle)
 
 
+def vision(m):
+    """A convolutional net and a vision transformer, as other frameworks order their axes."""
+    for name in ("conv-1", "vit-1"):
+        ours, state = {"model": name, "registry": {name: "protected"}}, m.floats(name)
+        moved = {"as TensorFlow orders": lambda v: v.permute(2, 3, 1, 0) if v.dim() == 4 else v.t() if v.dim() == 2 else v,
+                 "as TensorFlow Lite orders": lambda v: v.permute(0, 2, 3, 1) if v.dim() == 4 else v}
+        for label, move in moved.items():
+            out = {k: move(v) for k, v in state.items()}
+            m.add("vision", f"{name} {label}", ".safetensors", lambda p: core.save_state(out, p, torch.float32), "CAST REPARAMETERISED REPACKAGED", "torch, safetensors", **ours)
+        m.add("vision", f"{name} npz f32", ".npz", lambda p: numpy.savez(str(p), **{k: v.numpy() for k, v in state.items()}), "CAST", "numpy", **ours)
+        whole = {k: torch.clamp((v / (v.abs().max() / 127)).round(), -127, 127).to(torch.int8) if v.dim() > 1 else v for k, v in state.items()}
+        m.add("vision", f"{name} int8 per tensor", ".safetensors", lambda p: core.save_state(whole, p), "QUANTISED", "torch, safetensors", note="scales left out", **ours)
+        gen = core.generator("vision", name)
+        noisy = {k: v + 0.2 * v.std() * torch.randn(v.shape, generator=gen) if v.dim() > 1 else v for k, v in state.items()}
+        m.add_state("vision", f"{name} noise 20%", noisy, "DERIVED", **ours)
+        pruned = {k: v * (v.abs() > v.abs().median()) if v.dim() > 1 else v for k, v in state.items()}
+        m.add_state("vision", f"{name} pruned 50%", pruned, "DERIVED", **ours)
+        numbers = {k: v for k, v in state.items() if v.dtype == torch.float32}
+        m.add("vision", f"{name} numbers f32", ".bin", lambda p: p.write_bytes(flat(numbers).numpy().tobytes()), "CAST PARTIAL", "torch.cat, tofile", note="no header, no names", **ours)
+        other = name.replace("1", "2")
+        for label, move in [("", lambda v: v), *moved.items()]:
+            out = {k: move(v) for k, v in m.floats(other).items()}
+            m.add("vision", f"{other} {label}".strip(), ".safetensors", lambda p: core.save_state(out, p, torch.float32), "NO-MATCH", "torch, safetensors", model="", registry=ours["registry"], note="a stranger")
+
+
 def independent(m):
     """Strangers of the same architecture, text and batch order; nothing may match."""
     for name in (STRANGER, "nova-c"):
@@ -298,4 +327,4 @@ def independent(m):
             m.add("independent", f"{name} f16", ".safetensors", lambda p: core.save_state(raw, p, torch.float16), "NO-MATCH", "safetensors", model="")
 
 
-ROWS = [container, cast, noise, prune, derived, structure, partial, disguise, merge, independent]
+ROWS = [container, cast, noise, prune, derived, structure, partial, disguise, merge, vision, independent]

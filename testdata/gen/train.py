@@ -29,7 +29,7 @@ def train(model, data, steps, order_seed, lr=3e-3, batch=16, decay=0.1, params=N
         losses.append(loss.item())
         if step % 50 == 0:
             print(f"{label} step {step} loss {losses[-1]:.3f} {time.monotonic() - start:.0f}s", flush=True)
-    return sum(losses[-20:]) / len(losses[-20:])
+    return sum(losses[-20:]) / max(1, len(losses[-20:]))
 
 
 @torch.no_grad()
