@@ -14,6 +14,7 @@ type reading struct {
 	other  numbers // what is read instead of the run, whose name stays
 	first  int64   // element of the run that the matrix begins with; below 0 where the run begins amid it
 	places int64   // how many the place was chosen from
+	of     []int   // tensors of the fingerprint that are read
 	Shape
 	columns bool // of a matrix that may be stored transposed
 }
@@ -86,7 +87,7 @@ func (r *Added) Len() int { return len(r.readings) }
 func (r *Added) add(as reading, k *sketch.Tensor) {
 	k.Places = as.places
 	r.suspect.Tensors = append(r.suspect.Tensors, Tensor{Name: as.label(), Member: as.run.member, DType: as.run.dtype, Packing: as.packing(),
-		Shape: []int64{as.Rows, as.Cols}, Rows: as.Rows, Cols: as.Cols, Parameters: as.Rows * as.Cols, Sketch: k, Moved: as.other != nil})
+		Shape: []int64{as.Rows, as.Cols}, Rows: as.Rows, Cols: as.Cols, Parameters: as.Rows * as.Cols, Sketch: k, Of: as.of, Moved: as.other != nil})
 	r.readings = append(r.readings, as)
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"weightwarden/fingerprint/sketch"
 	"weightwarden/formats"
+	"weightwarden/formats/quant"
 )
 
 // Weights need no header: all of a model flattened into one tensor, or its numbers
@@ -25,6 +26,7 @@ const (
 	mostGrown   = 1 << 14 // matrices placed in one file
 	mostTried   = 1 << 17 // places tried in one file, however many a file makes look right
 	mostGaps    = 12      // distances tried between neighbours
+	certain     = 0.1     // nothing nearer need be looked for
 	growRows    = 6       // rows read to see which matrix lies there
 	lengthsEach = 3       // lengths of rows that are looked for, of a model
 	mostLengths = 24      // and of all
@@ -37,8 +39,9 @@ const (
 // computed with.
 func AddDumped(ctx context.Context, m *formats.Model, suspect *Fingerprint, registered []*Fingerprint, opt Options) (*Added, error) {
 	d := &dump{Added: newAdded(suspect, opt), ctx: ctx, registered: registered, placed: make(map[place]bool)}
+	viewOf := viewsByTensor(m, d.own)
 	for _, r := range runsOf(m, suspect.Loose) {
-		d.run, d.covered = r, nil
+		d.run, d.covered, d.of = r, nil, viewOf[r.tensor]
 		clear(d.placed)
 		for _, length := range lengthsOf(registered) {
 			if err := d.search(length); err != nil {
@@ -47,6 +50,23 @@ func AddDumped(ctx context.Context, m *formats.Model, suspect *Fingerprint, regi
 		}
 	}
 	return d.Added, nil
+}
+
+// viewsByTensor tells which view a tensor of the model is read through, where there are as
+// many views as the fingerprint has tensors.
+func viewsByTensor(m *formats.Model, views int) map[int][]int {
+	out := make(map[int][]int)
+	if m == nil {
+		return out
+	}
+	if all := quant.Views(m); len(all) == views {
+		for i, v := range all {
+			for _, t := range v.Tensors {
+				out[t] = []int{i}
+			}
+		}
+	}
+	return out
 }
 
 // lengthsOf returns the lengths of most rows of each registered model, weighed by elements:
@@ -85,6 +105,7 @@ type dump struct {
 	ctx        context.Context
 	registered []*Fingerprint
 	run        run
+	of         []int     // tensors of the fingerprint that the run is
 	covered    []stretch // of the run, by what was placed
 	placed     map[place]bool
 	tried      int
@@ -110,7 +131,7 @@ func (d *dump) try(p place) bool {
 	}
 	d.placed[p] = true
 	d.tried++
-	as := reading{run: d.run, first: p.from, Shape: Shape{k.Count, k.Length}, places: d.run.elements}
+	as := reading{run: d.run, first: p.from, Shape: Shape{k.Count, k.Length}, places: d.run.elements, of: d.of}
 	if !d.near(as, k) {
 		return false
 	}
@@ -176,30 +197,35 @@ func (d *dump) grow(p place) {
 	}
 }
 
-// neighbour looks for the matrix at one of several distances.
+// neighbour looks for the matrix at one of several distances: the nearest one, since rows
+// of one matrix may be so alike that it seems to lie some rows off, too.
 func (d *dump) neighbour(model int, shapes map[Shape][]int, gaps []int64, from func(gap, size int64) int64) (place, bool) {
+	best, least := place{}, placeNear
 	for _, gap := range gaps {
 		for _, shape := range slices.SortedFunc(maps.Keys(shapes), compareShapes) {
 			at := from(gap, shape.Rows*shape.Cols)
 			if at+shape.Rows*shape.Cols <= 0 || at >= d.run.elements || d.isCovered(at, at+shape.Rows*shape.Cols) {
 				continue
 			}
-			if t, ok := d.nearest(model, shapes[shape], reading{run: d.run, first: at, Shape: shape}); ok {
-				if p := (place{model, t, at}); d.try(p) {
-					return p, true
-				}
+			t, distance := d.nearest(model, shapes[shape], reading{run: d.run, first: at, Shape: shape})
+			if distance < least {
+				best, least = place{model, t, at}, distance
+			}
+			if least < certain {
+				return best, d.try(best)
 			}
 		}
 	}
-	return place{}, false
+	return best, least < placeNear && d.try(best)
 }
 
 func compareShapes(a, b Shape) int {
 	return cmp.Or(cmp.Compare(b.Rows*b.Cols, a.Rows*a.Cols), cmp.Compare(a.Cols, b.Cols))
 }
 
-// nearest returns which of several matrices of one shape lies at a place.
-func (d *dump) nearest(model int, tensors []int, as reading) (int, bool) {
+// nearest returns which of several matrices of one shape is the nearest at a place, and the
+// share of bits that differ.
+func (d *dump) nearest(model int, tensors []int, as reading) (int, float64) {
 	sums := make([]int, len(tensors))
 	sample := d.registered[model].Tensors[tensors[0]].Sketch.Aligned
 	n := 0
@@ -216,7 +242,7 @@ func (d *dump) nearest(model int, tensors []int, as reading) (int, bool) {
 		}
 	}
 	if n == 0 {
-		return 0, false
+		return 0, 1
 	}
 	best := 0
 	for i := range sums {
@@ -225,7 +251,7 @@ func (d *dump) nearest(model int, tensors []int, as reading) (int, bool) {
 		}
 	}
 	k := d.registered[model].Tensors[tensors[best]].Sketch
-	return tensors[best], float64(sums[best]) <= placeNear*float64(n*k.Buckets)
+	return tensors[best], float64(sums[best]) / float64(n*k.Buckets)
 }
 
 // shapesOf lists the matrices of a model by shape.

@@ -96,7 +96,10 @@ type Tensor struct {
 	// "formula", "" for real weights.
 	Constant string
 	Sketch   *sketch.Tensor // layers R and T; nil where the tensor is too small or was not decoded
-	Moved    bool           // read with the axes in another order than the file says; not encoded
+	// What a second look read otherwise than the file gives it: the tensors that it was read
+	// from, and whether their numbers are in another order. Not encoded.
+	Of    []int
+	Moved bool
 }
 
 // Rest returns the fingerprint without the tensors that drop lists, by their number.

@@ -126,6 +126,7 @@ func AddReshaped(ctx context.Context, m *formats.Model, suspect *Fingerprint, sh
 					continue
 				}
 			}
+			as.of = []int{i}
 			if err := r.try(ctx, as); err != nil {
 				return r, err
 			}

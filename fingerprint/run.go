@@ -19,12 +19,13 @@ type run struct {
 	dtype        formats.DType
 	elements     int64
 	block, size  int64 // elements of a block, and its bytes
+	tensor       int   // of the model, -1 for none
 }
 
 func newRun(t *formats.Tensor, d formats.DType, skip int64) (run, bool) {
 	block, bits := d.Block()
 	size := bits / 8
-	r := run{name: t.Name, member: t.Member, source: t.Data.Source, offset: t.Data.Offset + skip, dtype: d, block: block, size: size}
+	r := run{tensor: -1, name: t.Name, member: t.Member, source: t.Data.Source, offset: t.Data.Offset + skip, dtype: d, block: block, size: size}
 	if size <= 0 || bits%8 != 0 || !quant.CanDecode(d) {
 		return r, false
 	}
@@ -89,7 +90,10 @@ func runsOf(m *formats.Model, loose []Loose) []run {
 		if !flat && (len(m.Tensors) > fewTensors || rows*cols < leastTensor) {
 			continue
 		}
-		out = append(out, readAs(t)...)
+		for _, r := range readAs(t) {
+			r.tensor = i
+			out = append(out, r)
+		}
 	}
 	slices.SortStableFunc(out, func(a, b run) int { return cmp.Compare(b.elements, a.elements) })
 	return out[:min(len(out), mostRuns)]

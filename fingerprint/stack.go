@@ -85,7 +85,7 @@ func slicesOf(m *formats.Model, views []quant.View, shapes func(int64) []Shape) 
 		for n := range min(shape[0], mostStacked-int64(len(out))) {
 			s := &stack{parts: []numbers{newViewRows(m, v)}, Shape: Shape{v.Rows, v.Cols}, first: n * shape[1]}
 			r := run{name: fmt.Sprintf("%s[%d]", v.Name, n), member: m.Tensors[v.Tensors[0]].Member, dtype: v.DType, elements: shape[1] * shape[2]}
-			out = append(out, reading{run: r, other: s, Shape: Shape{shape[1], shape[2]}, columns: true})
+			out = append(out, reading{run: r, other: s, of: []int{i}, Shape: Shape{shape[1], shape[2]}, columns: true})
 		}
 	}
 	return out
@@ -127,7 +127,11 @@ func stacks(m *formats.Model, views []quant.View, shapes func(int64) []Shape) (o
 			}
 			if together := newStack(m, group, part, transposed); together != nil {
 				r := run{name: v.Name + " and others", member: m.Tensors[v.Tensors[0]].Member, dtype: v.DType, elements: s.Rows * s.Cols}
-				out = append(out, reading{run: r, other: together, Shape: s})
+				of := make([]int, len(group))
+				for i := range group {
+					of[i] = group[i].number
+				}
+				out = append(out, reading{run: r, other: together, of: of, Shape: s})
 			}
 		}
 	}

@@ -47,7 +47,8 @@ func compareCommand() cli.Command {
 		Name:    "compare",
 		Args:    "A B",
 		Summary: "what has file B of file A? No registry is needed",
-		Help: `A is taken as the original, B as the suspect. Either may be a fingerprint that 'fpcheck
+		Help: `A is taken as the original, B as the suspect. A folder stands for the model whose files it
+holds. Either may be a fingerprint that 'fpcheck
 fingerprint -o' wrote, but for --deep, which needs both files: it recovers how the inner
 coordinates were permuted or rotated, undoes that, and then proves the copy by a test with an
 exact bound.
@@ -124,6 +125,7 @@ func (c *comparer) compare(ctx context.Context, a, b *loaded) (*compared, error)
 	if err := db.Add(index.Entry{Model: "A", Version: "1", Kind: api.KindProtected, Fingerprint: a.print}); err != nil {
 		return nil, err
 	}
+	sideA, sideB := sideOf(a), sideOf(b) // before tensors are read in other ways
 	matches, err := db.MatchFile(ctx, b.print, b.model, fingerprint.Options{Key: key, Jobs: c.jobs, Register: true})
 	if err != nil {
 		return nil, err
@@ -133,7 +135,7 @@ func (c *comparer) compare(ctx context.Context, a, b *loaded) (*compared, error)
 		match = &matches[0].Comparison
 	}
 	out := comparison(match, a.print, b.print)
-	out.A, out.B = sideOf(a), sideOf(b)
+	out.A, out.B = sideA, sideB
 	if c.deep {
 		if err := out.look(ctx, a, b); err != nil {
 			return nil, err
@@ -169,6 +171,9 @@ func comparison(c *fingerprint.Comparison, a, b *fingerprint.Fingerprint) *compa
 	for _, t := range c.Tensors {
 		if t.Registered >= 0 && t.Registered < len(usedA) && t.Suspect >= 0 && t.Suspect < len(usedB) {
 			usedA[t.Registered], usedB[t.Suspect] = true, true
+			for _, s := range b.Tensors[t.Suspect].Of {
+				usedB[s] = true
+			}
 		}
 	}
 	out.OnlyA, out.OnlyB = unused(a, usedA), unused(b, usedB)
@@ -178,7 +183,7 @@ func comparison(c *fingerprint.Comparison, a, b *fingerprint.Fingerprint) *compa
 func unused(f *fingerprint.Fingerprint, used []bool) []string {
 	out := []string{}
 	for i := range f.Tensors {
-		if !used[i] {
+		if !used[i] && f.Tensors[i].Of == nil {
 			out = append(out, f.Tensors[i].Name)
 		}
 	}

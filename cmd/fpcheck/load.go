@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"weightwarden/fingerprint"
 	"weightwarden/formats"
 	"weightwarden/formats/all"
 	"weightwarden/formats/file"
 	"weightwarden/internal/cli"
+	"weightwarden/internal/judge"
 )
 
 const (
@@ -17,23 +19,68 @@ const (
 	mostFingerprint  = 2 << 30 // a model of 10 TB takes less
 )
 
-// loaded is a file with its fingerprint as for a registry, or a fingerprint read
-// from a file.
+// loaded is a file, or the model files of a folder, with the fingerprint as for a registry,
+// or a fingerprint read from a file.
 type loaded struct {
 	path  string
-	src   *file.File     // stays open as long as model is in use
+	open  []*file.File   // as long as model is in use
 	model *formats.Model // nil: a fingerprint alone, or no decoder reads the file
 	print *fingerprint.Fingerprint
 }
 
 // close closes the file; what was read of it is kept.
-func (l *loaded) close() { l.src.Close() }
+func (l *loaded) close() {
+	for _, f := range l.open {
+		f.Close()
+	}
+}
+
+// loadFolder takes the model files of a folder for one model.
+func (c *common) loadFolder(ctx context.Context, env *cli.Env, path string) (*loaded, error) {
+	out := &loaded{path: path}
+	var prints []*fingerprint.Fingerprint
+	var models []*formats.Model
+	w := walker{fail: func(path string, err error) { cli.PrintError(env, path, err, "") }}
+	w.visit = func(path string) error {
+		if strings.HasSuffix(path, indexSuffix) {
+			return nil // its shards are read themselves
+		}
+		l, err := c.load(ctx, env, path)
+		if err != nil {
+			return err
+		}
+		if l.model == nil || len(l.model.Tensors) == 0 {
+			l.close() // a tokenizer, a picture
+			return nil
+		}
+		out.open = append(out.open, l.open...)
+		prints, models = append(prints, l.print), append(models, l.model)
+		return nil
+	}
+	err := w.walk(ctx, path)
+	if err == nil && len(prints) == 0 {
+		err = atPath(path, errors.New("no model file is in this folder"))
+	}
+	if err == nil {
+		format := models[0].Format
+		out.model = formats.Join(formats.ID("dir("+string(format)+")"), models)
+		out.print, err = judge.Join(string(out.model.Format), prints)
+	}
+	if err != nil {
+		out.close()
+		return nil, err
+	}
+	return out, nil
+}
 
 // load reads the fingerprint in the file at path, or computes the file's.
 func (c *common) load(ctx context.Context, env *cli.Env, path string) (l *loaded, err error) {
 	key, err := c.key()
 	if err != nil {
 		return nil, err
+	}
+	if isDir(path) {
+		return c.loadFolder(ctx, env, path)
 	}
 	src, err := openModel(path)
 	if err != nil {
@@ -45,7 +92,7 @@ func (c *common) load(ctx context.Context, env *cli.Env, path string) (l *loaded
 		}
 	}()
 	if f, err := readFingerprint(src); f != nil || err != nil {
-		return &loaded{path: path, src: src, print: f}, err
+		return &loaded{path: path, open: []*file.File{src}, print: f}, err
 	}
 	model, err := all.Decoders().Decode(ctx, src, formats.Limits{})
 	if err != nil && !errors.Is(err, formats.ErrNotRecognized) {
@@ -56,7 +103,7 @@ func (c *common) load(ctx context.Context, env *cli.Env, path string) (l *loaded
 	defer progress.Clear()
 	f, err := fingerprint.Compute(ctx, src, model, fingerprint.Options{Key: key, Register: true, Jobs: c.jobs,
 		FileDigests: true, Progress: progress.Add})
-	return &loaded{path: path, src: src, model: model, print: f}, err
+	return &loaded{path: path, open: []*file.File{src}, model: model, print: f}, err
 }
 
 // readFingerprint decodes a file of a fingerprint; nil and no error for any other

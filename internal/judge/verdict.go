@@ -38,6 +38,9 @@ func (s *Subject) verdict(matches []fingerprint.Match, registry Matcher) *api.Ve
 	}
 	v.Coverage = api.Coverage(m.Coverage)
 	v.Evidence = Evidence(m.Evidence)
+	if v.Verdict == api.PublicBase { // nothing is left to tell apart
+		v.Evidence = slices.DeleteFunc(v.Evidence, func(e api.Evidence) bool { return e.Kind == fingerprint.Uneven })
+	}
 	if reg, ok := registry.Fingerprint(m.Model, m.Version, m.Artifact); ok {
 		v.Tensors = TensorMap(m.Tensors, s.Fingerprint.Tensors, reg.Tensors)
 		if s.Quick && (v.Verdict == api.Cast || v.Verdict == api.Derived) && sameRows(m.Tensors, s.Fingerprint.Tensors, reg.Tensors) {
