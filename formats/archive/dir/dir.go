@@ -47,6 +47,9 @@ func Open(ctx context.Context, root *os.Root, limits formats.Limits) (*formats.M
 		return nil, err
 	}
 	l.open()
+	if l.left > 0 {
+		l.note("dir.limit", formats.Unread, "%d files are open, as many as may be; %d more were not read, the first of them %.200q", l.set.Len(), l.left, l.first)
+	}
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -62,6 +65,8 @@ type lister struct {
 	taken    map[string]bool // LFS objects that a pointer named
 	set      archive.Set
 	findings []formats.Finding
+	left     int    // files that were not opened, since too many are
+	first    string // of them
 }
 
 func (l *lister) note(code string, s formats.Severity, text string, args ...any) {
@@ -165,7 +170,10 @@ func (l *lister) open() {
 // replaced by it.
 func (l *lister) add(name string) {
 	if l.set.Len() >= maxOpen || !l.spool.Member() {
-		l.note("dir.limit", formats.Unread, "more than %d files are open; %.200q was not read", l.set.Len(), name)
+		if l.left == 0 {
+			l.first = name
+		}
+		l.left++
 		return
 	}
 	src, err := l.openFile(name)
