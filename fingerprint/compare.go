@@ -427,6 +427,11 @@ func (c *comparer) relation(cov Coverage) Relation {
 	if turned > sum/2 {
 		return Reparameterised
 	}
+	return mostly(weight, sum)
+}
+
+// mostly picks the relation of most parameters, with an ear for the few that say more.
+func mostly(weight map[Relation]float64, sum float64) Relation {
 	best := Repackaged
 	for _, r := range []Relation{Repackaged, Cast, Quantised, Derived} {
 		if weight[r] > weight[best] {
