@@ -180,7 +180,7 @@ func (r *rest) ReadAt(p []byte, off int64) (int, error) {
 func (r *rest) Base() (Source, int64) { return r.src, r.from }
 
 // disguised decodes what a disguise finds, at most once each byte; nil where there
-// is no tensor in it.
+// is no tensor in it, nor bytes that are written otherwise.
 func (d Decoders) disguised(ctx context.Context, c Container, src Source, from int64, limits Limits, depth int) *Model {
 	members, err := c.Open(ctx, src, limits)
 	if err != nil {
@@ -201,6 +201,7 @@ func (d Decoders) disguised(ctx context.Context, c Container, src Source, from i
 		}
 		m, err := d.decode(ctx, f.Source, limits, depth)
 		if err != nil || len(m.Tensors) == 0 {
+			out.loosen(f, src, limits)
 			continue
 		}
 		reach = max(reach, endWithin(m, src))
@@ -211,10 +212,12 @@ func (d Decoders) disguised(ctx context.Context, c Container, src Source, from i
 	for _, f := range members.Findings {
 		out.AddFinding(limits.Findings, f)
 	}
-	if len(out.Tensors) == 0 {
+	if len(out.Tensors) == 0 && len(out.Loose) == 0 {
 		return nil
 	}
-	out.Format = ID(string(c.ID()) + "(" + strings.Join(inner, ",") + ")")
+	if len(inner) > 0 {
+		out.Format = ID(string(c.ID()) + "(" + strings.Join(inner, ",") + ")")
+	}
 	return out
 }
 
