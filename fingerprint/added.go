@@ -28,8 +28,13 @@ type numbers interface {
 	packing() string
 }
 
+// exhausted reports whether more was read than many looks at the whole file need: tensors
+// that share their bytes may claim to be much more.
+func (r *Added) exhausted() bool { return r.spent > 4*r.suspect.Size+mostHeld }
+
 // read decodes row i.
 func (r *Added) read(as *reading, row []float32, i int64) error {
+	r.spent += int64(len(row))
 	if as.other != nil {
 		return as.other.read(row, i*as.Cols, r)
 	}
@@ -69,6 +74,7 @@ type Added struct {
 	raw      []byte
 	floats   []float32
 	held     held
+	spent    int64         // numbers that were read
 	reader   *quant.Reader // of the view that was read last
 	readerOf *quant.View
 }

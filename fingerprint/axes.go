@@ -78,6 +78,7 @@ func (r *Added) hold(a *axes) error {
 	if err != nil {
 		return err
 	}
+	r.spent += a.view.Rows * a.view.Cols
 	values := slices.Grow(r.held.values[:0], int(a.view.Rows*a.view.Cols))[:a.view.Rows*a.view.Cols]
 	r.held = held{}
 	if err := rd.ReadRows(values, 0, a.view.Rows); err != nil {

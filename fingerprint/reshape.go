@@ -138,8 +138,8 @@ func AddReshaped(ctx context.Context, m *formats.Model, suspect *Fingerprint, sh
 // try adds what a reading gives. One that is cut short is left out: the tensor's own
 // reading has said so.
 func (r *Added) try(ctx context.Context, as reading) error {
-	if len(r.readings) == mostReshaped {
-		return nil
+	if len(r.readings) == mostReshaped || r.exhausted() {
+		return ctx.Err()
 	}
 	k, err := r.sketch(ctx, as, false)
 	if err == nil {

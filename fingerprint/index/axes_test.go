@@ -153,3 +153,30 @@ func TestAxesMovedAndExpertsStacked(t *testing.T) {
 		}
 	}
 }
+
+// Tensors that share their bytes do not make a small file a long read.
+func TestSharedBytesReadInOtherWays(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 3))
+	db := index.New()
+	fp, _ := compute(t, []array{randomArray(rng, "expert", 128, 256)}, formats.F32, fingerprint.Options{Register: true})
+	add(t, db, "ours", "1", "protected", fp)
+	src, m := ft.File("header", []ft.Matrix{{Name: "x", Rows: 4 * 256, Cols: 128, Data: randomArray(rng, "x", 4, 256, 128).data}}, formats.F32)
+	m.Tensors[0].Shape = []int64{4, 256, 128}
+	for i := range 500 {
+		again := m.Tensors[0]
+		again.Name = fmt.Sprint("x", i)
+		m.Tensors = append(m.Tensors, again)
+	}
+	sus, err := fingerprint.Compute(t.Context(), src, m, fingerprint.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	read := int64(0)
+	count := fingerprint.Options{Progress: func(n int64) { read += n }}
+	if _, err := db.MatchFile(t.Context(), sus, m, count); err != nil {
+		t.Fatal(err)
+	}
+	if most := 32*src.Size() + 64<<20; read == 0 || read > most {
+		t.Errorf("%d bytes were read again of a file of %d", read, src.Size())
+	}
+}
