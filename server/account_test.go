@@ -344,6 +344,61 @@ func TestScopedTokens(t *testing.T) {
 	}
 }
 
+// A token of an owner's pipeline registers that owner's models and touches no others,
+// nor does it give one away.
+func TestTokensOfAnOwner(t *testing.T) {
+	r := start(t)
+	must[api.Model](t, r, "PUT", "/v1/models/theirs", api.ModelDescription{Kind: api.KindProtected, Owner: "team b"})
+	must[api.Model](t, r, "PUT", "/v1/models/nobodys", api.ModelDescription{Kind: api.KindProtected})
+	ci := must[api.TokenAnswer](t, r, "POST", api.PathTokens, api.TokenRequest{Name: "ci", Roles: []string{"registrar"}, Owners: []string{"team a"}}).Token
+	two := must[api.TokenAnswer](t, r, "POST", api.PathTokens, api.TokenRequest{Name: "ci2", Roles: []string{"registrar"}, Owners: []string{"team a", "team c"}, Models: []string{"a-*"}}).Token
+	art := api.NewArtifact{Name: "w", Fingerprint: fingerprintOf(t, 9)}
+	of := func(owner string) api.ModelDescription { return api.ModelDescription{Kind: api.KindProtected, Owner: owner} }
+	for _, c := range []struct {
+		token, method, path string
+		body                any
+		want                int
+	}{
+		{ci, "GET", "/v1/models/new", nil, 404},
+		{ci, "PUT", "/v1/models/new", of(""), 200}, // team a's, by itself
+		{ci, "POST", "/v1/models/new/versions/1/artifacts", art, 201},
+		{ci, "PUT", "/v1/models/new", of("team b"), 403},
+		{ci, "PUT", "/v1/models/other", of("team b"), 403},
+		{ci, "GET", "/v1/models/theirs", nil, 403},
+		{ci, "PUT", "/v1/models/theirs", of("team a"), 403},
+		{ci, "POST", "/v1/models/theirs/versions/1/artifacts", art, 403},
+		{ci, "DELETE", "/v1/models/theirs", nil, 403},
+		{ci, "PUT", "/v1/models/nobodys", of("team a"), 403},
+		{ci, "GET", "/v1/models", nil, 403},
+		{ci, "GET", "/v1/announcements", nil, 403},
+		{ci, "GET", "/v1/whoami", nil, 200},
+		{two, "PUT", "/v1/models/a-1", of(""), 403}, // whose?
+		{two, "PUT", "/v1/models/a-1", of("team c"), 200},
+		{two, "PUT", "/v1/models/b-1", of("team c"), 403},
+		{two, "GET", "/v1/models/new", nil, 403},
+		{ci, "GET", "/v1/models/a-1", nil, 403},
+		{ci, "DELETE", "/v1/models/new", nil, 204},
+	} {
+		if status, _, out := r.send(t, r.anon, c.token, c.method, c.path, c.body); status != c.want {
+			t.Errorf("%s %s: %d %.200s, want %d", c.method, c.path, status, out, c.want)
+		}
+	}
+	// Between the look at the owner and the change somebody else may have been faster.
+	err := r.store.PutModel(t.Context(), store.ServerActor(), api.Model{Name: "theirs", Kind: api.KindProtected, Owner: "team a"}, "team a")
+	if !errors.Is(err, store.ErrConflict) {
+		t.Errorf("taken from its owner: %v", err)
+	}
+	for _, bad := range []api.TokenRequest{{Owners: []string{""}}, {Owners: []string{"a,b"}}, {Owners: []string{" a"}}, {Owners: []string{"a"}, Roles: []string{"reader"}}} {
+		bad.Name = "x"
+		if bad.Roles == nil {
+			bad.Roles = []string{"registrar"}
+		}
+		if status, _, _ := r.send(t, r.anon, r.token, "POST", api.PathTokens, bad); status != http.StatusUnprocessableEntity {
+			t.Errorf("%+v: %d", bad, status)
+		}
+	}
+}
+
 // A token bound to models opens no other route, whatever its roles.
 func TestScopeDeniesByDefault(t *testing.T) {
 	r := start(t)

@@ -74,7 +74,7 @@ func (s *Server) listTokens(w http.ResponseWriter, r *http.Request, _ *auth.Prin
 	}
 	return writeJSON(w, http.StatusOK, page(tokens, len(tokens), nil, func(t store.Token) api.TokenInfo {
 		return api.TokenInfo{ID: t.ID, Name: t.Name, Roles: t.Roles, Created: t.Created, By: t.CreatedBy, Expires: timePtr(t.Expires),
-			LastUsed: timePtr(t.LastUsed), Revoked: timePtr(t.Revoked), Networks: t.Networks, Models: t.Models}
+			LastUsed: timePtr(t.LastUsed), Revoked: timePtr(t.Revoked), Networks: t.Networks, Models: t.Models, Owners: t.Owners}
 	}))
 }
 
@@ -96,10 +96,10 @@ func (s *Server) addToken(w http.ResponseWriter, r *http.Request, p *auth.Princi
 	if req.Name == "" || len(req.Name) > 200 {
 		return refuse(http.StatusUnprocessableEntity, "name: 1 to 200 bytes, so that its use is known later")
 	}
-	if err := auth.CheckScope(req.Roles, req.Networks, req.Models); err != nil {
+	if err := auth.CheckScope(req.Roles, req.Networks, req.Models, req.Owners); err != nil {
 		return refuse(http.StatusUnprocessableEntity, "%v", err)
 	}
-	t := store.Token{Name: req.Name, Roles: req.Roles, Networks: req.Networks, Models: req.Models}
+	t := store.Token{Name: req.Name, Roles: req.Roles, Networks: req.Networks, Models: req.Models, Owners: req.Owners}
 	if req.Expires != nil {
 		if t.Expires = *req.Expires; t.Expires.Before(s.now()) {
 			return refuse(http.StatusUnprocessableEntity, "expires is in the past")

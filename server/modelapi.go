@@ -60,7 +60,13 @@ func (s *Server) putModel(w http.ResponseWriter, r *http.Request, p *auth.Princi
 	if d.Tier < 0 || d.Tier > 4 || len(d.Owner) > 200 || len(d.Note) > 10000 {
 		return refuse(http.StatusUnprocessableEntity, "want tier 0 to 4, an owner of at most 200 and a note of at most 10000 bytes")
 	}
-	err := s.store.PutModel(r.Context(), p.Actor, api.Model{Name: name, Kind: d.Kind, Owner: d.Owner, Tier: d.Tier, Regulated: d.Regulated, Note: d.Note})
+	if d.Owner == "" && len(p.Owners) == 1 {
+		d.Owner = p.Owners[0]
+	}
+	if !p.MayOwn(d.Owner) {
+		return refuse(http.StatusForbidden, "this token is for models %s only; say by owner whose this one is", scopeText(p))
+	}
+	err := s.store.PutModel(r.Context(), p.Actor, api.Model{Name: name, Kind: d.Kind, Owner: d.Owner, Tier: d.Tier, Regulated: d.Regulated, Note: d.Note}, p.Owners...)
 	if err != nil {
 		return err
 	}

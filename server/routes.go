@@ -185,20 +185,45 @@ func (s *Server) answer(rt route, w http.ResponseWriter, r *http.Request) error 
 	if !p.May(rt.need) {
 		return refuse(http.StatusForbidden, "%s is not among what %q may do", rt.need, p.Name)
 	}
-	if !inScope(rt, r, p) {
-		return refuse(http.StatusForbidden, "this token is for models named %s only", strings.Join(p.Models, ", "))
+	if err := s.inScope(rt, r, p); err != nil {
+		return err
 	}
 	return rt.handle(w, r, p)
 }
 
-// inScope holds a token that was made for some models to the routes of these. A route
-// that names no model is closed to it, whatever its roles; only who it is may be asked.
-func inScope(rt route, r *http.Request, p *auth.Principal) bool {
-	if p == nil || len(p.Models) == 0 || rt.pattern == api.PathWhoAmI {
-		return true
+// inScope holds a token that was made for some models, by name or by owner, to the
+// routes of these. A route that names no model is closed to it, whatever its roles; only
+// who it is may be asked. Whose a new model will be is for putModel to see.
+func (s *Server) inScope(rt route, r *http.Request, p *auth.Principal) error {
+	if p == nil || !p.Bound() || rt.pattern == api.PathWhoAmI {
+		return nil
 	}
 	model := r.PathValue("model")
-	return model != "" && p.MayChange(model)
+	if model == "" || !p.MayChange(model) {
+		return refuse(http.StatusForbidden, "this token is for models %s only", scopeText(p))
+	}
+	if len(p.Owners) == 0 {
+		return nil
+	}
+	owner, err := s.store.ModelOwner(r.Context(), model)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil
+	}
+	if err == nil && !p.MayOwn(owner) {
+		err = refuse(http.StatusForbidden, "this token is for models %s only", scopeText(p))
+	}
+	return err
+}
+
+func scopeText(p *auth.Principal) string {
+	var parts []string
+	if len(p.Models) > 0 {
+		parts = append(parts, "named "+strings.Join(p.Models, ", "))
+	}
+	if len(p.Owners) > 0 {
+		parts = append(parts, "of "+strings.Join(p.Owners, ", "))
+	}
+	return strings.Join(parts, " and ")
 }
 
 // identify finds who calls. nil is nobody, which only open routes take.
@@ -238,7 +263,7 @@ func (s *Server) identify(rt route, r *http.Request) (*auth.Principal, error) {
 	if wait := s.rates.Wait(t.ID, time.Now()); wait > 0 {
 		return nil, &problem{status: http.StatusTooManyRequests, detail: "this token makes too many requests", retryAfter: int(wait.Seconds()) + 1}
 	}
-	return &auth.Principal{Actor: store.Actor{Kind: "token", ID: t.ID, Name: t.Name, Remote: remote}, Roles: t.Roles, Models: t.Models}, nil
+	return &auth.Principal{Actor: store.Actor{Kind: "token", ID: t.ID, Name: t.Name, Remote: remote}, Roles: t.Roles, Models: t.Models, Owners: t.Owners}, nil
 }
 
 // mayAsk holds strangers to a rate, by address. Enrolment and health are left out: whole

@@ -115,8 +115,9 @@ func tokenNewCommand() cli.Command {
 		Help:    "The token is printed once and kept by the server as a hash only.",
 		Flags: func(fs *flag.FlagSet) func(context.Context, *cli.Env, []string) error {
 			name := fs.String("name", "", "`NAME` that says what the token is for")
-			roles := fs.String("roles", "", roleList+" (default: reader; with --models: registrar)")
+			roles := fs.String("roles", "", roleList+" (default: reader; with --models or --owners: registrar)")
 			models := fs.String("models", "", "`PATTERNS` of the models that the token may register, with commas: team-a-*; nothing else is open to it then")
+			owners := fs.String("owners", "", "`OWNERS` whose models alone the token may register, with commas; nothing else is open to it then")
 			from := fs.String("from", "", "`NETWORKS` that the token is good from, with commas: 10.1.0.0/16 (default: everywhere)")
 			hours := fs.Int("hours", 0, "`N` hours that it is good (0: for ever; with --enrol: 24)")
 			enrol := fs.Bool("enrol", false, "make an enrolment token")
@@ -125,7 +126,7 @@ func tokenNewCommand() cli.Command {
 			return func(ctx context.Context, env *cli.Env, args []string) error {
 				if *roles == "" {
 					*roles = "reader"
-					if *models != "" {
+					if *models+*owners != "" {
 						*roles = "registrar"
 					}
 				}
@@ -141,7 +142,7 @@ func tokenNewCommand() cli.Command {
 				if *enrol {
 					err = c.call(ctx, http.MethodPost, api.PathEnrolTokens, nil, api.EnrolTokenRequest{Name: *name, Uses: *uses, Hours: *hours, Labels: chosen}, &answer)
 				} else {
-					req := api.TokenRequest{Name: *name, Roles: strings.Split(*roles, ","), Models: words(*models), Networks: words(*from)}
+					req := api.TokenRequest{Name: *name, Roles: strings.Split(*roles, ","), Models: words(*models), Owners: words(*owners), Networks: words(*from)}
 					if *hours > 0 {
 						end := time.Now().Add(time.Duration(*hours) * time.Hour)
 						req.Expires = &end

@@ -82,6 +82,9 @@ type TokenRequest struct {
 	// Models are patterns ("team-a-*") of the models that the token may register and
 	// remove, if its roles allow that at all; none: all.
 	Models []string `json:"models,omitempty"`
+	// Owners are those whose models the token may register, change and remove, as
+	// ModelDescription names them; none: everybody's. With Models both must hold.
+	Owners []string `json:"owners,omitempty"`
 }
 
 // AccountRequest asks for a person's account.
@@ -147,6 +150,7 @@ type TokenInfo struct {
 	Revoked  *time.Time        `json:"revoked,omitempty"`
 	Networks []string          `json:"networks,omitempty"`
 	Models   []string          `json:"models,omitempty"`
+	Owners   []string          `json:"owners,omitempty"`
 }
 
 // AgentInfo is an enrolled machine as administrators see it.

@@ -117,6 +117,15 @@ type Principal struct {
 	Roles   []string
 	Session *store.Session // of the console; nil for tokens and agents
 	Models  []string       // patterns of the models that it may change; none: all
+	Owners  []string       // whose models it may change; none: everybody's
+}
+
+// Bound reports whether p may change some models only.
+func (p *Principal) Bound() bool { return len(p.Models)+len(p.Owners) > 0 }
+
+// MayOwn reports whether p may change models of an owner.
+func (p *Principal) MayOwn(owner string) bool {
+	return len(p.Owners) == 0 || slices.Contains(p.Owners, owner)
 }
 
 // MayChange reports whether p may read, register and remove a model, as far as its name
@@ -138,14 +147,19 @@ func FromNetwork(networks []string, remote string) bool {
 	})
 }
 
-// CheckScope refuses networks and patterns that could never hold, and roles that a token
-// bound to models could never use.
-func CheckScope(roles, networks, models []string) error {
-	if len(models) > 0 && !slices.Equal(roles, []string{RoleRegistrar}) {
+// CheckScope refuses networks, patterns and owners that could never hold, and roles that
+// a token bound to models or owners could never use.
+func CheckScope(roles, networks, models, owners []string) error {
+	if len(models)+len(owners) > 0 && !slices.Equal(roles, []string{RoleRegistrar}) {
 		return fmt.Errorf("a token bound to models may do nothing but register them: give it the role %s alone", RoleRegistrar)
 	}
-	if len(networks) > 32 || len(models) > 32 {
-		return errors.New("at most 32 networks and 32 patterns of models")
+	if len(networks) > 32 || len(models) > 32 || len(owners) > 32 {
+		return errors.New("at most 32 networks, 32 patterns of models and 32 owners")
+	}
+	for _, o := range owners {
+		if o == "" || len(o) > 200 || strings.Contains(o, ",") || strings.TrimSpace(o) != o {
+			return fmt.Errorf("owner %.60q: want the name that models have, without commas", o)
+		}
 	}
 	for _, n := range networks {
 		if p, err := netip.ParsePrefix(n); err != nil || p != p.Masked() {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"slices"
 	"time"
 
 	"weightwarden/internal/api"
@@ -18,11 +19,15 @@ type ArtifactFingerprint struct {
 	Fingerprint []byte
 }
 
-// PutModel adds a model or changes its description. Its kind cannot change.
-func (s *Store) PutModel(ctx context.Context, by Actor, m api.Model) error {
+// PutModel adds a model or changes its description. Its kind cannot change. With owners,
+// one that is there must belong to one of them.
+func (s *Store) PutModel(ctx context.Context, by Actor, m api.Model, owners ...string) error {
 	return s.Write(ctx, func(ctx context.Context, tx *Tx) error {
-		var kind string
-		err := tx.queryRow(ctx, "SELECT kind FROM model WHERE name = ?", m.Name).Scan(&kind)
+		var kind, owner string
+		err := tx.queryRow(ctx, "SELECT kind, owner FROM model WHERE name = ?", m.Name).Scan(&kind, &owner)
+		if err == nil && len(owners) > 0 && !slices.Contains(owners, owner) {
+			return fmt.Errorf("model %.100q belongs to %.100q: %w", m.Name, owner, ErrConflict)
+		}
 		if err == nil && kind != m.Kind {
 			return fmt.Errorf("model %.100q is of kind %s: %w", m.Name, kind, ErrConflict)
 		}
@@ -37,6 +42,13 @@ func (s *Store) PutModel(ctx context.Context, by Actor, m api.Model) error {
 		}
 		return tx.Audit(ctx, by, "model.put", m.Name, map[string]any{"kind": m.Kind, "tier": m.Tier, "owner": m.Owner})
 	})
+}
+
+// ModelOwner returns who owns a model, or ErrNotFound.
+func (s *Store) ModelOwner(ctx context.Context, name string) (string, error) {
+	var owner string
+	err := s.queryRow(ctx, "SELECT owner FROM model WHERE name = ?", name).Scan(&owner)
+	return owner, notFound(err, "model", name)
 }
 
 // AddArtifact registers an artifact of a version, which it adds if it is new. The

@@ -24,6 +24,7 @@ type Token struct {
 	Revoked   time.Time
 	Networks  []string // CIDR; none: from anywhere
 	Models    []string // patterns of the models that it may register; none: all
+	Owners    []string // whose models it may change; none: everybody's
 }
 
 // EnrolToken is an enrolment token without its secret.
@@ -71,24 +72,24 @@ func HashSecret(secret []byte) []byte {
 func (s *Store) AddToken(ctx context.Context, by Actor, t Token, secret []byte) (Token, error) {
 	t.ID, t.Created, t.CreatedBy = NewID(), s.now().UTC(), by.ID
 	err := s.Write(ctx, func(ctx context.Context, tx *Tx) error {
-		_, err := tx.exec(ctx, "INSERT INTO token (id, hash, name, roles, created, created_by, expires, networks, models) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-			t.ID, HashSecret(secret), t.Name, strings.Join(t.Roles, ","), micros(t.Created), t.CreatedBy, micros(t.Expires), strings.Join(t.Networks, ","), strings.Join(t.Models, ","))
+		_, err := tx.exec(ctx, "INSERT INTO token (id, hash, name, roles, created, created_by, expires, networks, models, owners) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+			t.ID, HashSecret(secret), t.Name, strings.Join(t.Roles, ","), micros(t.Created), t.CreatedBy, micros(t.Expires), strings.Join(t.Networks, ","), strings.Join(t.Models, ","), strings.Join(t.Owners, ","))
 		if err != nil {
 			return err
 		}
-		return tx.Audit(ctx, by, "token.add", t.ID, map[string]any{"name": t.Name, "roles": t.Roles, "networks": t.Networks, "models": t.Models})
+		return tx.Audit(ctx, by, "token.add", t.ID, map[string]any{"name": t.Name, "roles": t.Roles, "networks": t.Networks, "models": t.Models, "owners": t.Owners})
 	})
 	return t, err
 }
 
-const tokenColumns = "id, name, roles, created, created_by, expires, last_used, revoked, networks, models"
+const tokenColumns = "id, name, roles, created, created_by, expires, last_used, revoked, networks, models, owners"
 
 func scanToken(row interface{ Scan(...any) error }) (Token, error) {
 	var t Token
-	var roles, networks, models string
+	var roles, networks, models, owners string
 	var created, expires, used, revoked int64
-	err := row.Scan(&t.ID, &t.Name, &roles, &created, &t.CreatedBy, &expires, &used, &revoked, &networks, &models)
-	t.Networks, t.Models = splitList(networks), splitList(models)
+	err := row.Scan(&t.ID, &t.Name, &roles, &created, &t.CreatedBy, &expires, &used, &revoked, &networks, &models, &owners)
+	t.Networks, t.Models, t.Owners = splitList(networks), splitList(models), splitList(owners)
 	t.Roles = strings.Split(roles, ",")
 	t.Created, t.Expires, t.LastUsed, t.Revoked = fromMicros(created), fromMicros(expires), fromMicros(used), fromMicros(revoked)
 	return t, err

@@ -216,7 +216,7 @@ func (c *Console) proveToken(v *visit, text string) (signingIn, error) {
 	if !auth.FromNetwork(t.Networks, v.remote()) {
 		return signingIn{}, store.ErrNotFound
 	}
-	if len(t.Models) > 0 {
+	if len(t.Models)+len(t.Owners) > 0 {
 		return signingIn{}, inputError("this token is for registering models; it opens no pages")
 	}
 	expires := time.Now().Add(c.sessions.Life)
