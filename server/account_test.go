@@ -353,7 +353,9 @@ func TestTokensOfAnOwner(t *testing.T) {
 	ci := must[api.TokenAnswer](t, r, "POST", api.PathTokens, api.TokenRequest{Name: "ci", Roles: []string{"registrar"}, Owners: []string{"team a"}}).Token
 	two := must[api.TokenAnswer](t, r, "POST", api.PathTokens, api.TokenRequest{Name: "ci2", Roles: []string{"registrar"}, Owners: []string{"team a", "team c"}, Models: []string{"a-*"}}).Token
 	art := api.NewArtifact{Name: "w", Fingerprint: fingerprintOf(t, 9)}
-	of := func(owner string) api.ModelDescription { return api.ModelDescription{Kind: api.KindProtected, Owner: owner} }
+	of := func(owner string) api.ModelDescription {
+		return api.ModelDescription{Kind: api.KindProtected, Owner: owner}
+	}
 	for _, c := range []struct {
 		token, method, path string
 		body                any
