@@ -14,6 +14,7 @@ import (
 	"weightwarden/formats/gguf"
 	"weightwarden/formats/hdf5"
 	"weightwarden/formats/npy"
+	"weightwarden/formats/ocdbt"
 	"weightwarden/formats/onnx"
 	"weightwarden/formats/pytorch"
 	"weightwarden/formats/safetensors"
@@ -22,6 +23,7 @@ import (
 	"weightwarden/formats/tensorrt"
 	"weightwarden/formats/tfjs"
 	"weightwarden/formats/tflite"
+	"weightwarden/formats/zarr"
 )
 
 // Decoders returns every decoder and container of the product.
@@ -41,6 +43,8 @@ func Decoders() formats.Decoders {
 			tensorflow.Decoder{},
 			tensorflow.GraphDecoder{},
 			tensorrt.Decoder{},
+			zarr.Decoder{},
+			ocdbt.Decoder{},
 			lfs.Decoder{},
 			sharded.Decoder{Shards: []formats.Decoder{safetensors.Decoder{}, pytorch.Decoder{}}},
 		},

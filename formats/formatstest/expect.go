@@ -44,13 +44,6 @@ func ExpectAmong(t *testing.T, dec formats.Decoder, path string) {
 
 func expectAmong(t *testing.T, dec formats.Decoder, path string) (got, want []expected) {
 	t.Helper()
-	text, err := os.ReadFile(path + ".expect.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := json.Unmarshal(text, &want); err != nil || len(want) == 0 {
-		t.Fatalf("%d tensors expected, error %v", len(want), err)
-	}
 	src, err := file.Open(path)
 	if err != nil {
 		t.Fatal(err)
@@ -59,6 +52,27 @@ func expectAmong(t *testing.T, dec formats.Decoder, path string) (got, want []ex
 	m, err := dec.Decode(context.Background(), src, formats.Limits{})
 	if err != nil {
 		t.Fatal(err)
+	}
+	return expectModel(t, m, path)
+}
+
+// ExpectModel is Expect for a model that was decoded in another way.
+func ExpectModel(t *testing.T, m *formats.Model, path string) {
+	t.Helper()
+	got, want := expectModel(t, m, path)
+	if len(got) != len(want) {
+		t.Errorf("%d tensors, want %d", len(got), len(want))
+	}
+}
+
+func expectModel(t *testing.T, m *formats.Model, path string) (got, want []expected) {
+	t.Helper()
+	text, err := os.ReadFile(path + ".expect.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(text, &want); err != nil || len(want) == 0 {
+		t.Fatalf("%d tensors expected, error %v", len(want), err)
 	}
 	got = Digests(t, m)
 	have := map[string]bool{}
