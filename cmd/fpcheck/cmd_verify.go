@@ -19,7 +19,8 @@ func verifyCommand() cli.Command {
 		Args:    "FILE|DIR ...",
 		Summary: "judge files: does one of them hold registered weights?",
 		Help: `Every file is judged by its content, whatever its name. Folders are walked; files below
-4 kB are passed by there. Shards that lie in one folder are judged one by one and together.
+4 kB are passed by there, but for those that stand for more (lists of shards, manifest.ocdbt,
+.zarray). Shards that lie in one folder are judged one by one and together.
 
 exit codes: 0 nothing found, 1 registered weights found, 2 error or something could not be
 judged. A match counts more than an error elsewhere.`,

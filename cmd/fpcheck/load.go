@@ -4,12 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 
 	"weightwarden/fingerprint"
 	"weightwarden/formats"
 	"weightwarden/formats/all"
 	"weightwarden/formats/file"
+	"weightwarden/formats/ocdbt"
 	"weightwarden/internal/cli"
 	"weightwarden/internal/judge"
 )
@@ -42,8 +45,8 @@ func (c *common) loadFolder(ctx context.Context, env *cli.Env, path string) (*lo
 	var models []*formats.Model
 	w := walker{fail: func(path string, err error) { cli.PrintError(env, path, err, "") }}
 	w.visit = func(path string) error {
-		if strings.HasSuffix(path, indexSuffix) {
-			return nil // its shards are read themselves
+		if strings.HasSuffix(path, indexSuffix) || isPartOfDatabase(path) {
+			return nil // its shards are read themselves, or it is read with the whole
 		}
 		l, err := c.load(ctx, env, path)
 		if err != nil {
@@ -71,6 +74,16 @@ func (c *common) loadFolder(ctx context.Context, env *cli.Env, path string) (*lo
 		return nil, err
 	}
 	return out, nil
+}
+
+// isPartOfDatabase reports whether a file is the database of one process, which Orbax
+// leaves beside the one of all.
+func isPartOfDatabase(path string) bool {
+	if filepath.Base(path) != ocdbt.Manifest {
+		return false
+	}
+	_, err := os.Stat(filepath.Join(filepath.Dir(path), "..", ocdbt.Manifest))
+	return err == nil
 }
 
 // load reads the fingerprint in the file at path, or computes the file's.

@@ -41,7 +41,7 @@ func extent(v *api.Verdict) float64 { return max(v.Coverage.Parameters, v.Covera
 
 // modelKey names a model within a folder.
 func modelKey(path string, v *api.Verdict) string {
-	return strings.Join([]string{filepath.Dir(path), v.Model, v.ModelVersion}, "\x00")
+	return strings.Join([]string{modelFolder(path), v.Model, v.ModelVersion}, "\x00")
 }
 
 // add keeps a file that shows a part of a model, or that is named like a shard, and
@@ -58,7 +58,7 @@ func (p *parts) add(path string, s *judge.Subject, src io.Closer, v *api.Verdict
 	}
 	name := shardSet(path)
 	if v.Verdict == api.Partial {
-		p.join(modelKey(path, v), filepath.Dir(path), part{path, s}, v)
+		p.join(modelKey(path, v), modelFolder(path), part{path, s}, v)
 	}
 	if name != "" {
 		p.join(name, name, part{path, s}, v)

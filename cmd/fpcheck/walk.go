@@ -9,6 +9,8 @@ import (
 	"regexp"
 	"strings"
 
+	"weightwarden/formats/ocdbt"
+	"weightwarden/formats/zarr"
 	"weightwarden/internal/cli"
 )
 
@@ -20,6 +22,23 @@ const smallest = 4096
 // and stand for a whole model.
 const indexSuffix = ".index.json"
 
+// standsForMore reports whether a file is small and yet a whole model or a tensor:
+// a list of shards, a database of tensors, an array whose chunks are files.
+func standsForMore(path string) bool {
+	name := filepath.Base(path)
+	return strings.HasSuffix(name, indexSuffix) || name == ocdbt.Manifest || zarr.IsMetadata(name)
+}
+
+// modelFolder is the folder of the model that a file is a part of: arrays in chunks
+// have folders of their own in it.
+func modelFolder(path string) string {
+	dir := filepath.Dir(path)
+	if zarr.IsMetadata(filepath.Base(path)) {
+		return filepath.Dir(dir)
+	}
+	return dir
+}
+
 // walker hands every file below some operands to visit.
 type walker struct {
 	visit func(path string) error
@@ -29,7 +48,7 @@ type walker struct {
 }
 
 // walk visits the operand itself when it is a file, else every regular file below
-// it of at least the smallest size. What cannot be listed is reported and the
+// it of at least the smallest size, or that stands for more. What cannot be listed is reported and the
 // walk goes on; the error is that of visit or of ctx.
 func (w *walker) walk(ctx context.Context, operand string) error {
 	info, err := os.Stat(operand)
@@ -56,7 +75,7 @@ func (w *walker) walk(ctx context.Context, operand string) error {
 			w.other++
 			return nil
 		}
-		if info, err := d.Info(); err == nil && info.Size() < smallest && !strings.HasSuffix(path, indexSuffix) {
+		if info, err := d.Info(); err == nil && info.Size() < smallest && !standsForMore(path) {
 			w.small++
 			return nil
 		}

@@ -16,6 +16,9 @@ import (
 // ID is the format's name.
 const ID formats.ID = "ocdbt"
 
+// Manifest is the name of the file that a database begins with.
+const Manifest = "manifest.ocdbt"
+
 // Decoder reads the manifest of a database with the files of its folder.
 type Decoder struct{}
 
