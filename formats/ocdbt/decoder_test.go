@@ -259,6 +259,19 @@ func TestDatabase(t *testing.T) {
 	}
 }
 
+// A database without a key has a version without a tree.
+func TestEmptyDatabase(t *testing.T) {
+	src, err := file.Open(fixtures.Path(t, "fixtures", "zarr", "numbered", "manifest.0000000000000001"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer src.Close()
+	m, err := Decoder{}.Decode(t.Context(), src, formats.Limits{})
+	if err != nil || len(m.Tensors) > 0 || len(m.Findings) > 0 {
+		t.Errorf("%+v, %v", m, err)
+	}
+}
+
 // A node that leads to itself ends at the heights.
 func TestLoop(t *testing.T) {
 	w := &tree{}

@@ -289,7 +289,7 @@ func (r *reader) refs(n int, files []dataFile, withLength bool) ([]ref, error) {
 	}
 	lengths := make([]uint64, n)
 	if withLength {
-		if lengths, err = r.column(n, math.MaxInt64); err != nil {
+		if lengths, err = r.column(n, math.MaxUint64); err != nil {
 			return nil, err
 		}
 	}
@@ -299,7 +299,7 @@ func (r *reader) refs(n int, files []dataFile, withLength bool) ([]ref, error) {
 		case offsets[i] == math.MaxUint64:
 			out[i].offset = -1 // nothing is there
 			continue
-		case ids[i] >= uint64(len(files)) || offsets[i] > math.MaxInt64:
+		case ids[i] >= uint64(len(files)) || offsets[i] > math.MaxInt64 || lengths[i] > math.MaxInt64:
 			return nil, fmt.Errorf("%w: byte %d of file %d of %d", formats.ErrMalformed, offsets[i], ids[i], len(files))
 		}
 		out[i] = ref{file: files[ids[i]], offset: int64(offsets[i]), length: int64(lengths[i])}

@@ -10,6 +10,7 @@ import (
 	"compress/gzip"
 	"compress/zlib"
 	"context"
+	"fmt"
 	"io"
 
 	"github.com/klauspost/compress/zstd"
@@ -24,6 +25,8 @@ import (
 // windowBytes bounds the history that a decompressor keeps: what zstd --long=27
 // and xz -9e need. Larger windows are refused, since a file claims them for free.
 const windowBytes = 128 << 20
+
+const zstdID formats.ID = "zstd"
 
 // Container opens one kind of compressed stream.
 type Container struct {
@@ -43,21 +46,41 @@ func (c Container) Open(ctx context.Context, src formats.Source, limits formats.
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	if !formats.SpoolOf(ctx, limits).Member() {
-		return nil, formats.Errorf(c.id, "member", 0, formats.ErrLimit, "more members than allowed")
+	runs, findings := []run{{0, src.Size()}}, []formats.Finding(nil)
+	if c.id == zstdID {
+		f := &frames{ctx: ctx, src: src}
+		if err := f.find(); err != nil {
+			return nil, &formats.Error{Format: c.id, Field: "stream", Offset: 0, Err: err}
+		}
+		runs, findings = f.runs, f.findings()
 	}
-	u := archive.NewUnpacked(ctx, archive.Stream{Format: c.id, Packed: src.Size(),
-		Open: func() (io.Reader, error) { return c.Reader(io.NewSectionReader(src, 0, src.Size())) }}, limits)
-	if u.Size() == 0 {
+	var set archive.Set
+	for _, r := range runs {
+		if !formats.SpoolOf(ctx, limits).Member() {
+			findings = append(findings, formats.Finding{Code: string(c.id) + ".limit", Severity: formats.Unread, Offset: r.start,
+				Text: fmt.Sprintf("%d streams are more members than allowed", len(runs))})
+			break
+		}
+		set.Add(r.name(), c.unpacked(ctx, src, r, limits))
+	}
+	members := set.Members(findings)
+	if len(runs) <= 1 && (set.Len() == 0 || members.Files[0].Source.Size() == 0) {
 		text := "nothing could be unpacked"
-		if f := u.Findings(); len(f) > 0 {
-			text = f[0].Text
+		if set.Len() > 0 {
+			findings = members.Files[0].Source.(formats.Noticer).Findings()
+		}
+		if len(findings) > 0 {
+			text = findings[0].Text
 		}
 		return nil, formats.Errorf(c.id, "stream", 0, formats.ErrMalformed, "%s", text)
 	}
-	var set archive.Set
-	set.Add("", u)
-	return set.Members(nil), nil
+	return members, nil
+}
+
+// unpacked is what a part of src unpacks to.
+func (c Container) unpacked(ctx context.Context, src formats.Source, r run, limits formats.Limits) *archive.Unpacked {
+	return archive.NewUnpacked(ctx, archive.Stream{Format: c.id, Name: r.name(), Packed: r.end - r.start,
+		Open: func() (io.Reader, error) { return c.Reader(io.NewSectionReader(src, r.start, r.end-r.start)) }}, limits)
 }
 
 // Reader unpacks r, which is read through a buffer. What it returns is an
@@ -99,8 +122,8 @@ func Bzip2() Container {
 
 // Zstd is RFC 8878, skippable frames in front included.
 func Zstd() Container {
-	return Container{"zstd", func(head []byte) bool {
-		return magic("\x28\xb5\x2f\xfd")(head) || len(head) > 8 && head[0]&0xf0 == 0x50 && string(head[1:4]) == "\x2a\x4d\x18"
+	return Container{zstdID, func(head []byte) bool {
+		return magic(zstdMagic)(head) || len(head) > 8 && head[0]&0xf0 == 0x50 && string(head[1:4]) == "\x2a\x4d\x18"
 	}, openZstd}
 }
 

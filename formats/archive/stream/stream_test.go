@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"io"
+	"slices"
 	"testing"
 
 	"github.com/klauspost/compress/zstd"
@@ -133,6 +134,47 @@ func TestTrailingBytes(t *testing.T) {
 	}
 }
 
+// Databases keep packed values behind each other with other things between them.
+func TestStreamsBetweenOtherThings(t *testing.T) {
+	one := packed(t)["zstd"]
+	for _, c := range []struct {
+		name    string
+		data    []byte
+		members []int // their lengths, in texts
+		finding formats.Severity
+	}{
+		{"one", one, []int{1}, ""},
+		{"right behind each other", slices.Concat(one, one), []int{2}, ""},
+		{"something between", slices.Concat(one, []byte("{}"), one, one, []byte("{\x28\xb5\x2f\xfd no frame"), one), []int{1, 2, 1}, formats.Warning},
+		{"across a block", slices.Concat(one, make([]byte, 65534), one), []int{1, 1}, formats.Warning},
+		{"far behind", slices.Concat(one, make([]byte, 200_000), one), []int{1, 1}, formats.Unread},
+		{"much behind", slices.Concat(one, make([]byte, 70_000)), []int{1}, formats.Unread},
+		{"cut", slices.Concat(one, []byte{0}, one[:len(one)-1]), []int{1}, formats.Warning},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			m, err := stream.Zstd().Open(t.Context(), formats.BytesSource(c.data), formats.Limits{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(m.Files) != len(c.members) {
+				t.Fatalf("%d members, findings %v", len(m.Files), m.Findings)
+			}
+			for i, f := range m.Files {
+				b := make([]byte, f.Source.Size())
+				if err := formats.ReadFull(f.Source, b, 0); err != nil || !bytes.Equal(b, bytes.Repeat(text, c.members[i])) {
+					t.Errorf("%q: %d bytes, %v", f.Name, len(b), err)
+				}
+				if found := f.Source.(formats.Noticer).Findings(); len(found) > 0 {
+					t.Errorf("%q: %v", f.Name, found)
+				}
+			}
+			if c.finding == "" && len(m.Findings) > 0 || c.finding != "" && (len(m.Findings) != 1 || m.Findings[0].Severity != c.finding) {
+				t.Errorf("findings %v", m.Findings)
+			}
+		})
+	}
+}
+
 func TestLimits(t *testing.T) {
 	for id, data := range packed(t) {
 		got, findings := unpack(t, id, data, formats.Limits{InflatedBytes: 1000})
@@ -151,6 +193,8 @@ func FuzzOpen(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(data)
+	one := packed(f)["zstd"]
+	f.Add(slices.Concat(one, []byte("{}"), one, one, []byte("{\x28\xb5\x2f\xfd no frame"), one))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		limits := formats.Limits{InflatedBytes: 1 << 20}
 		for _, c := range stream.All() {
