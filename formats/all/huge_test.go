@@ -1,6 +1,8 @@
 package all_test
 
 import (
+	"archive/tar"
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"os"
@@ -54,41 +56,98 @@ func hugeHeads(t *testing.T) map[string][]byte {
 	}
 }
 
+// hugeFile is the first bytes of a file, and its size.
+type hugeFile struct {
+	head []byte
+	size int64
+}
+
+// hugeFolders are models whose 100 GiB lie in another file than the one that is
+// opened, and those within an archive.
+func hugeFolders(t *testing.T) map[string]map[string]hugeFile {
+	const size = 100 << 30
+	head := hugeHeads(t)["safetensors"]
+	blob := make([]byte, 128)
+	binary.LittleEndian.PutUint32(blob, 1)
+	binary.LittleEndian.PutUint32(blob[4:], 2)
+	binary.LittleEndian.PutUint32(blob[64:], 0xdeadbeef)
+	binary.LittleEndian.PutUint32(blob[68:], 2)
+	binary.LittleEndian.PutUint64(blob[72:], size)
+	binary.LittleEndian.PutUint64(blob[80:], 128)
+	var tarred bytes.Buffer
+	if err := tar.NewWriter(&tarred).WriteHeader(&tar.Header{Name: "m.safetensors", Mode: 0o600, Size: size + int64(len(head)), Format: tar.FormatGNU}); err != nil {
+		t.Fatal(err)
+	}
+	text := func(s string) hugeFile { return hugeFile{[]byte(s), int64(len(s))} }
+	return map[string]map[string]hugeFile{
+		"zarr": {"open": text(`{"zarr_format":2,"shape":[25,1073741824],"chunks":[25,1073741824],"dtype":"<f4","fill_value":0,"order":"C","filters":null,"compressor":null}`),
+			"0.0": {nil, size}},
+		"tfjs": {"open": text(`{"format":"graph-model","weightsManifest":[{"paths":["w.bin"],"weights":[{"name":"w","shape":[25,1073741824],"dtype":"float32"}]}]}`),
+			"w.bin": {nil, size}},
+		"safetensors":      {"open": text(`{"metadata":{},"weight_map":{"w":"m.safetensors"}}`), "m.safetensors": {head, size + int64(len(head))}},
+		"coreml":           {"open": {blob, 128 + size}},
+		"tar(safetensors)": {"open": {append(tarred.Bytes(), head...), (int64(tarred.Len()+len(head))+size+511)/512*512 + 1024}},
+	}
+}
+
+func TestHugeFolders(t *testing.T) {
+	for name, files := range hugeFolders(t) {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			for file, f := range files {
+				sparse(t, filepath.Join(dir, file), f)
+			}
+			opensInLittle(t, filepath.Join(dir, "open"), name)
+		})
+	}
+}
+
 // A file of 100 GiB takes no more memory to open than a small one.
 func TestHugeFiles(t *testing.T) {
 	for name, head := range hugeHeads(t) {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "model")
-			if err := os.WriteFile(path, head, 0o600); err != nil {
-				t.Fatal(err)
-			}
 			size := int64(len(head)) + 100<<30
 			if name == "tflite" {
 				size = 4096 + 100<<30
 			}
-			if err := os.Truncate(path, size); err != nil {
-				t.Skipf("the file system has no sparse files of this size: %v", err)
-			}
-			src, err := file.Open(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer src.Close()
-			var before, after runtime.MemStats
-			runtime.ReadMemStats(&before)
-			m, err := all.Decoders().Decode(t.Context(), src, formats.Limits{})
-			runtime.ReadMemStats(&after)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if len(m.Tensors) != 1 || m.Tensors[0].Data.Length != 100<<30 || len(m.Findings) != 0 || string(m.Format) != name {
-				t.Errorf("%+v", m)
-			}
-			if used := after.TotalAlloc - before.TotalAlloc; used > 64<<20 {
-				t.Errorf("%d bytes allocated", used)
-			} else {
-				t.Logf("%d bytes allocated", used)
-			}
+			sparse(t, path, hugeFile{head, size})
+			opensInLittle(t, path, name)
 		})
+	}
+}
+
+func sparse(t *testing.T, path string, f hugeFile) {
+	t.Helper()
+	if err := os.WriteFile(path, f.head, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(path, f.size); err != nil {
+		t.Skipf("the file system has no sparse files of this size: %v", err)
+	}
+}
+
+// opensInLittle decodes a file with one tensor of 100 GiB.
+func opensInLittle(t *testing.T, path, format string) {
+	t.Helper()
+	src, err := file.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer src.Close()
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	m, err := all.Decoders().Decode(t.Context(), src, formats.Limits{})
+	runtime.ReadMemStats(&after)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(m.Tensors) != 1 || m.Tensors[0].Data.Length != 100<<30 || len(m.Findings) != 0 || string(m.Format) != format {
+		t.Errorf("%+v", m)
+	}
+	if used := after.TotalAlloc - before.TotalAlloc; used > 64<<20 {
+		t.Errorf("%d bytes allocated", used)
+	} else {
+		t.Logf("%d bytes allocated", used)
 	}
 }

@@ -37,6 +37,27 @@ func (s folderSource) SiblingNames(max int) ([]string, error) {
 	return names[:min(max, len(names))], nil
 }
 
+// Beside is a Source that reaches others by their names.
+type Beside struct {
+	formats.Source
+	Files map[string]formats.Source
+}
+
+// OpenSibling implements formats.Siblings.
+func (b Beside) OpenSibling(name string) (formats.Source, error) {
+	s, ok := b.Files[name]
+	if !ok {
+		return nil, fs.ErrNotExist
+	}
+	return s, nil
+}
+
+// SiblingNames implements formats.Lister.
+func (b Beside) SiblingNames(max int) ([]string, error) {
+	names := slices.Sorted(maps.Keys(b.Files))
+	return names[:min(max, len(names))], nil
+}
+
 // Sparse is a Source of any size whose first bytes are Head and last bytes Tail,
 // with zeros between: a huge file that costs nothing.
 type Sparse struct {

@@ -6,6 +6,7 @@ import (
 	"hash/crc32"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -42,7 +43,10 @@ func TestFixtures(t *testing.T) {
 }
 
 // tree writes small databases.
-type tree struct{ file []byte }
+type tree struct {
+	file []byte
+	far  map[string]ref // values that are not in the bytes of file
+}
 
 func number(b []byte, v ...uint64) []byte {
 	for _, x := range v {
@@ -93,6 +97,11 @@ func (w *tree) leaf(keys []string, values map[string][]byte) (offset, length uin
 	var ids, offsets, kinds, inline []byte
 	for _, k := range keys {
 		v := values[k]
+		if far, ok := w.far[k]; ok {
+			b = number(b, uint64(far.length))
+			kinds, ids, offsets = append(kinds, 1), append(ids, 0), number(offsets, uint64(far.offset))
+			continue
+		}
 		b = number(b, uint64(len(v)))
 		if len(v) <= 40 {
 			kinds, inline = append(kinds, 0), append(inline, v...)
@@ -169,16 +178,8 @@ func (d onData) Decode(ctx context.Context, src formats.Source, limits formats.L
 		return nil, formats.Errorf(ID, "data", 0, formats.ErrTruncated, "nothing")
 	}
 	m, _ := database()
-	return d.Decoder.Decode(ctx, beside{formats.BytesSource(m), src}, limits)
+	return d.Decoder.Decode(ctx, formatstest.Beside{Source: formats.BytesSource(m), Files: map[string]formats.Source{"d/x": src}}, limits)
 }
-
-// beside is a manifest that reaches the one file beside it.
-type beside struct {
-	formats.BytesSource
-	data formats.Source
-}
-
-func (b beside) OpenSibling(string) (formats.Source, error) { return b.data, nil }
 
 func dataCorpus() []formatstest.Case {
 	_, data := database()
@@ -256,6 +257,25 @@ func TestDatabase(t *testing.T) {
 				formatstest.Same(t, got, arrays())
 			}
 		})
+	}
+}
+
+// An array of 100 GiB takes no more memory to open than a small one.
+func TestHuge(t *testing.T) {
+	const size = 100 << 30
+	w := &tree{far: map[string]ref{"w/0.0": {offset: 4096, length: size}}}
+	at, n := w.leaf([]string{"w/.zarray", "w/0.0"}, map[string][]byte{"w/.zarray": []byte(strings.ReplaceAll(array, "[3,4]", "[25,1073741824]"))})
+	data := formatstest.Sparse{Head: w.file, Bytes: 4096 + size}
+	src := formatstest.Beside{Source: formats.BytesSource(manifestFor(0, at, n)), Files: map[string]formats.Source{"d/x": data}}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	m, err := Decoder{}.Decode(t.Context(), src, formats.Limits{})
+	runtime.ReadMemStats(&after)
+	if err != nil || len(m.Tensors) != 1 || m.Tensors[0].Data.Length != size || m.Tensors[0].Data.Offset != 4096 || len(m.Findings) > 0 {
+		t.Errorf("%+v, %v", m, err)
+	}
+	if used := after.TotalAlloc - before.TotalAlloc; used > 8<<20 {
+		t.Errorf("%d bytes allocated", used)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -31,6 +32,28 @@ func block(lines [][2]string) []byte {
 		last = l[0]
 	}
 	return append(out, 0, 0, 0, 0, 1, 0, 0, 0) // one restart
+}
+
+// A variable of 100 GiB takes no more memory to open than a small one.
+func TestHuge(t *testing.T) {
+	const size = 100 << 30
+	shape := proto{}.Bytes(2, proto{}.Varint(1, size/4))
+	index := table([][2]string{
+		{"", string(proto{}.Varint(1, 1).Bytes(3, proto{}.Varint(1, 1)))},
+		{"w", string(proto{}.Varint(1, 1).Bytes(2, shape).Varint(5, size))},
+	})
+	src := formatstest.Beside{Source: formats.BytesSource(index), Files: map[string]formats.Source{"m.index": formats.BytesSource(index),
+		"m.data-00000-of-00001": formatstest.Sparse{Bytes: size}}}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	m, err := Decoder{}.Decode(t.Context(), src, formats.Limits{})
+	runtime.ReadMemStats(&after)
+	if err != nil || len(m.Tensors) != 1 || m.Tensors[0].Data.Length != size || len(m.Findings) > 0 {
+		t.Errorf("%+v, %v", m, err)
+	}
+	if used := after.TotalAlloc - before.TotalAlloc; used > 8<<20 {
+		t.Errorf("%d bytes allocated", used)
+	}
 }
 
 // table writes an SSTable of one block.
