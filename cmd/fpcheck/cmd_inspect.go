@@ -112,7 +112,11 @@ func inspect(ctx context.Context, env *cli.Env, path string, everything bool) er
 		}
 		return err
 	}
-	out := describe(path, size, model)
+	shown := tensorsShown
+	if everything || env.JSON {
+		shown = len(model.Tensors)
+	}
+	out := describe(path, size, model, shown)
 	for _, f := range out.Findings {
 		if f.Severity == string(formats.Unread) {
 			env.Exit = cli.ExitError
@@ -121,7 +125,7 @@ func inspect(ctx context.Context, env *cli.Env, path string, everything bool) er
 	if env.JSON {
 		return cli.WriteJSON(env.Stdout, out)
 	}
-	out.print(env, everything)
+	out.print(env)
 	return nil
 }
 
@@ -174,13 +178,16 @@ func openModel(path string) (*file.File, error) {
 	return src, nil
 }
 
-func describe(path string, size int64, m *formats.Model) *inspection {
+// describe tells of a model, with the first tensors of it one by one.
+func describe(path string, size int64, m *formats.Model, shown int) *inspection {
 	out := &inspection{SchemaVersion: api.SchemaVersion, Path: path, Size: size, Format: string(m.Format), Variant: m.Variant,
 		Tensors: []tensorInfo{}, Metadata: []keyValue{}, Findings: []api.Finding{}}
 	out.Totals.DTypes = []dtypeTotal{}
 	for i := range m.Tensors {
 		t := describeTensor(&m.Tensors[i])
-		out.Tensors = append(out.Tensors, t)
+		if i < shown {
+			out.Tensors = append(out.Tensors, t)
+		}
 		out.Totals.add(t)
 	}
 	slices.SortStableFunc(out.Totals.DTypes, func(a, b dtypeTotal) int {
@@ -227,7 +234,7 @@ func (t *totals) add(info tensorInfo) {
 	d.Bytes += info.Bytes
 }
 
-func (in *inspection) print(env *cli.Env, everything bool) {
+func (in *inspection) print(env *cli.Env) {
 	w, s := env.Stdout, cli.Style{Colour: cli.ColourFor(env, env.Stdout)}
 	format := in.Format
 	if in.Variant != "" {
@@ -237,8 +244,8 @@ func (in *inspection) print(env *cli.Env, everything bool) {
 		cli.Bytes(in.Size), cli.Plural(in.Totals.Tensors, "tensor", "tensors"), parameters(in.Totals.Parameters), cli.Bytes(in.Totals.Bytes))
 	if len(in.Tensors) > 0 {
 		fmt.Fprintln(w)
-		in.tensorTable(everything).Print(w, s)
-		if n := len(in.Tensors) - tensorsShown; n > 0 && !everything {
+		in.tensorTable().Print(w, s)
+		if n := in.Totals.Tensors - len(in.Tensors); n > 0 {
 			fmt.Fprintf(w, "  … and %s more (--all shows them)\n", cli.Count(int64(n)))
 		}
 	}
@@ -264,13 +271,10 @@ func (in *inspection) print(env *cli.Env, everything bool) {
 // tensorsShown is how many tensors a person is shown unless asked for all.
 const tensorsShown = 500
 
-func (in *inspection) tensorTable(everything bool) *cli.Table {
+func (in *inspection) tensorTable() *cli.Table {
 	t := &cli.Table{Right: []bool{false, false, false, true, true}}
 	t.Row("TENSOR", "DTYPE", "SHAPE", "BYTES", "OFFSET")
-	for i, x := range in.Tensors {
-		if i == tensorsShown && !everything {
-			break
-		}
+	for _, x := range in.Tensors {
 		name := x.Name
 		if x.Member != "" {
 			name = x.Member + "!" + x.Name
