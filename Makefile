@@ -124,7 +124,7 @@ clean: ## remove what the other targets made
 	rm -rf bin dist .demo
 
 .PHONY: oracle
-oracle: ## compare the decoders with safetensors, gguf, onnx, numpy and h5py on random files; parse the Sigma rules
+oracle: ## compare the decoders with safetensors, gguf, onnx, numpy, h5py, zarr and tensorstore on random files; parse the Sigma rules
 	@test -x .venv/bin/python || python3 -m venv .venv
 	@.venv/bin/python -m pip install -q -r testdata/gen/requirements.txt
 	@mkdir -p bin && $(GO) build -buildvcs=false -o bin/oracle ./testdata/gen/oracle

@@ -111,6 +111,8 @@ func digest(t *testing.T, tensor *formats.Tensor) string {
 func TestSameAsInProcess(t *testing.T) {
 	paths := append(fixtures.Glob(t, "fixtures/pytorch/t113_*views_*.pt"), fixtures.Glob(t, "models/aurora.*")...)
 	paths = append(paths, fixtures.Glob(t, "fixtures/safetensors/sharded/*.json")...)
+	paths = append(paths, fixtures.Path(t, "fixtures/zarr/orbax_v2/manifest.ocdbt"), fixtures.Path(t, "fixtures/zarr/numbered/manifest.ocdbt"),
+		fixtures.Path(t, "fixtures/zarr/v2/holes/.zarray"), fixtures.Path(t, "fixtures/zarr/v3/shards_zstd/zarr.json"))
 	d := decoder(t)
 	for _, path := range append(paths, compressed(t)) {
 		if strings.HasSuffix(path, ".expect.json") {

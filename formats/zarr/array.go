@@ -28,7 +28,11 @@ func NewBudget(limits formats.Limits) *Budget {
 	return &Budget{Keys: limits.Members, Inflate: limits.InflatedBytes}
 }
 
-// errEmpty means an array of which no chunk was ever written.
+// holesFloor is what an array may read as whatever is stored of it: writers leave out
+// chunks of zeros.
+const holesFloor = 1 << 20
+
+// errEmpty means a large array of which no chunk was ever written.
 var errEmpty = errors.New("no chunk was ever written")
 
 // Add makes a tensor of an array and adds it to a model, with findings about what
@@ -134,14 +138,14 @@ func (a *array) source(name string) (*tiles.Source, error) {
 	if err := list(s, func(index int64, e formats.Extent) error { return a.add(s, index, e, packed && large, name) }); err != nil {
 		return nil, err
 	}
-	if len(s.Chunks) == 0 {
-		return nil, errEmpty
-	}
 	if err := s.Order(); err != nil {
 		return nil, err
 	}
 	// A shape may claim far more than the chunks can hold; the rest reads as zeros.
-	if s.Size()/a.limits.InflateRatio > a.stored+1<<20 {
+	if (s.Size()-holesFloor)/a.limits.InflateRatio > a.stored {
+		if len(s.Chunks) == 0 {
+			return nil, errEmpty
+		}
 		return nil, fmt.Errorf("%w: a shape of %d bytes over chunks of %d", formats.ErrLimit, s.Size(), a.stored)
 	}
 	if packed || int64(len(s.Chunks)) < s.Count {

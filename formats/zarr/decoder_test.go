@@ -200,7 +200,9 @@ func TestArrays(t *testing.T) {
 		{"good", v2, nil, 1, ""},
 		{"a chunk is gone", v2, func(d formatstest.Folder) { delete(d, "1.1") }, 1, "zarr.fill info"},
 		{"a chunk is gone that is not zero", strings.Replace(v2, `"fill_value":0`, `"fill_value":"NaN"`, 1), func(d formatstest.Folder) { delete(d, "1.1") }, 1, "zarr.fill warning"},
-		{"no chunk", v2, func(d formatstest.Folder) { clear(d) }, 0, "zarr.empty info"},
+		{"no chunk", v2, func(d formatstest.Folder) { clear(d) }, 1, "zarr.fill info"},
+		{"no chunk of much", strings.Replace(v2, `[3,4]`, `[300,4000]`, 1), func(d formatstest.Folder) { clear(d) }, 1, "zarr.array unread"}, // too many to look for
+		{"no chunk of as much", strings.NewReplacer(`[3,4]`, `[300,4000]`, `[2,3]`, `[300,4000]`).Replace(v2), func(d formatstest.Folder) { clear(d) }, 0, "zarr.empty info"},
 		{"a chunk is short", v2, func(d formatstest.Folder) { d["0.1"] = d["0.1"][:5] }, 1, "zarr.array unread"},
 		{"unknown codec", fmt.Sprintf(text2, `{"id":"lzma"}`), nil, 1, "zarr.array unread"},
 		{"what is no zstd", fmt.Sprintf(text2, `{"id":"zstd"}`), nil, 1, ""}, // seen when it is read

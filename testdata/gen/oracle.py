@@ -3,7 +3,7 @@
 usage: oracle.py LISTER [SEED [ROUNDS]]
 
 LISTER is the program of testdata/gen/oracle. Every round writes files by the
-safetensors, gguf, onnx, numpy and h5py packages with random names, types, shapes,
+safetensors, gguf, onnx, numpy, h5py, zarr and tensorstore packages with random names, types, shapes,
 orders and options, lists them with LISTER, and compares names, types, shapes and
 the SHA-256 of every tensor's little-endian row-major bytes with what was written
 and what the library reads back. It needs no torch: pip install -r requirements.txt.
@@ -20,9 +20,12 @@ import tempfile
 import gguf
 import h5py
 import ml_dtypes
+import numcodecs
 import numpy
 import onnx
 import safetensors
+import tensorstore
+import zarr
 from onnx import TensorProto, helper
 from onnx.external_data_helper import convert_model_to_external_data
 from safetensors.numpy import save_file
@@ -153,7 +156,53 @@ def make_h5(m, path):
     return out
 
 
-MAKERS = {".safetensors": make_safetensors, ".gguf": make_gguf, ".onnx": make_onnx, ".npy": make_npy, ".h5": make_h5}
+def make_zarr(m, path):
+    """One array of version 2 or 3 in a folder."""
+    v = m.bytes_as(m.shape(), m.r.choice(list(PLAIN) + list(COMPLEX)))
+    c, version, options = zarr.codecs, m.r.choice([2, 3]), {}
+    chunks = tuple(m.r.randint(1, d) for d in v.shape)
+    if version == 3:
+        options["compressors"] = m.r.choice([None, c.ZstdCodec(), c.GzipCodec(), c.BloscCodec(cname="lz4", shuffle="shuffle"), c.Crc32cCodec()])
+        if v.shape and m.r.random() < 0.4:
+            options["shards"] = tuple(n * m.r.randint(1, 3) for n in chunks)
+        elif v.shape and m.r.random() < 0.4:
+            options["filters"] = [c.TransposeCodec(order=tuple(m.r.sample(range(v.ndim), v.ndim)))]
+        options["serializer"] = c.BytesCodec(endian=m.r.choice(["little", "big"]))
+    else:
+        options["compressors"] = m.r.choice([None, numcodecs.Zstd(), numcodecs.GZip(), numcodecs.BZ2(), numcodecs.Zlib(),
+                                             numcodecs.Blosc(m.r.choice(["lz4", "zstd", "zlib"]), shuffle=m.r.choice([0, 1]))])
+        options["order"] = m.r.choice(["C", "F"])
+    z = zarr.create_array(path, shape=v.shape, dtype=v.dtype, chunks=chunks, zarr_format=version, **options)
+    z[...] = v
+    return {"array": of_array(numpy.asarray(zarr.open_array(path)[...]))}
+
+
+def make_ocdbt(m, path):
+    """A database of arrays, written in several versions."""
+    path.mkdir()
+    config = {"max_decoded_node_bytes": m.r.choice([400, 2000, 1 << 20]), "max_inline_value_bytes": m.r.choice([0, 50, 1000]),
+              "compression": m.r.choice([None, {"id": "zstd"}]), "manifest_kind": m.r.choice(["single", "numbered"])}
+    store = {"driver": "ocdbt", "base": f"file://{path}/", "config": config}
+    out = {}
+    for k, v in m.arrays(list(PLAIN) + list(COMPLEX) + [kind for kind, _ in SMALL.values()], most=3).items():
+        driver = m.r.choice(["zarr", "zarr3"])
+        grid = [m.r.randint(1, d) for d in v.shape]
+        metadata = {"chunks": grid, "compressor": m.r.choice([None, {"id": "zstd"}])} if driver == "zarr" else {
+            "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": grid}}}
+        t = tensorstore.open({"driver": driver, "kvstore": {**store, "path": k + "/"}, "metadata": metadata}, create=True,
+                             dtype=v.dtype, shape=v.shape).result()
+        t.write(v).result()
+        out[k] = of_array(numpy.asarray(t.read().result()))
+    return out
+
+
+def opened(path):
+    """The file of a model that is a folder."""
+    return next((path / n for n in ("manifest.ocdbt", ".zarray", "zarr.json") if (path / n).exists()), path)
+
+
+MAKERS = {".safetensors": make_safetensors, ".gguf": make_gguf, ".onnx": make_onnx, ".npy": make_npy, ".h5": make_h5,
+          ".zarr": make_zarr, ".ocdbt": make_ocdbt}
 
 
 def listed(lister, path):
@@ -177,7 +226,7 @@ def main():
             for ext, make in MAKERS.items():
                 path = pathlib.Path(tmp) / f"{i}{ext}"
                 want = make(Maker(seed * 100003 + i), path)
-                got, odd = listed(lister, path)
+                got, odd = listed(lister, opened(path))
                 checked[ext] = checked.get(ext, 0) + len(want)
                 if got != want or odd:
                     wrong += 1
