@@ -163,7 +163,8 @@ func (a *Agent) compareClocks(server time.Time) {
 // sweeper closes gaps, and looks at everything now and then.
 func (a *Agent) sweeper(ctx context.Context) {
 	full := newTimer(time.Duration(a.cfg.Watch.SweepInterval))
-	poll := newTimer(time.Duration(a.cfg.Watch.PollInterval))
+	// The first comes soon: what is open now may have been opened while nobody watched.
+	poll := newTimer(min(time.Duration(a.cfg.Watch.PollInterval), time.Minute))
 	for {
 		select {
 		case <-ctx.Done():

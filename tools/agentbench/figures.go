@@ -1,3 +1,5 @@
+//go:build linux
+
 package main
 
 import (
@@ -13,6 +15,9 @@ import (
 	"slices"
 	"sync"
 	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
 )
 
 // hit is one line of the agent, and when it came.
@@ -76,25 +81,34 @@ func (b *bench) idle(context.Context) error {
 	return err
 }
 
-// writers runs cp many times: it lives about a millisecond and closes its copy by
-// closing or by ending.
+// writers runs cp many times: as fast as may be, while the agent judges what came before,
+// and of a small file with pauses, so that each lives about a millisecond. It closes its
+// copy by closing or by ending.
 func (b *bench) writers(ctx context.Context) error {
-	const count = 2000
+	if err := b.copies(ctx, 2000, "1 MiB", b.small, 0); err != nil {
+		return err
+	}
+	return b.copies(ctx, 1000, "128 KiB", b.tiny, 15*time.Millisecond)
+}
+
+func (b *bench) copies(ctx context.Context, count int, size, from string, pause time.Duration) error {
 	pids := map[string]int{}
-	var lived time.Duration
+	var lived []time.Duration
+	before := len(b.hits.all())
 	for i := range count {
-		to := b.path(fmt.Sprintf("watched/copy%04d", i))
-		cmd := exec.CommandContext(ctx, "cp", b.small, to)
+		to := b.path(fmt.Sprintf("watched/%s-%04d", filepath.Base(from), i))
+		cmd := exec.CommandContext(ctx, "cp", from, to)
 		began := time.Now()
 		if err := cmd.Run(); err != nil {
 			return err
 		}
-		lived += time.Since(began)
+		lived = append(lived, time.Since(began))
 		pids[to] = cmd.Process.Pid
+		time.Sleep(pause)
 	}
-	err := until(5*time.Minute, func() bool { return len(b.hits.all()) >= count })
+	err := until(5*time.Minute, func() bool { return len(b.hits.all())-before >= count })
 	named, exact := 0, 0
-	for _, h := range b.hits.all() {
+	for _, h := range b.hits.all()[before:] {
 		if h.Process == nil || h.Process.PID != pids[h.Verdict.Path] || h.Process.Name != "cp" {
 			continue
 		}
@@ -102,8 +116,9 @@ func (b *bench) writers(ctx context.Context) error {
 			exact++
 		}
 	}
-	fmt.Printf("writers: %d runs of cp of 1 MiB, %.1f ms each with start and end: %d hits, %d named rightly (%.2f %%), %d of them exact; %s\n",
-		count, lived.Seconds()*1000/count, len(b.hits.all()), named, 100*float64(named)/count, exact, load())
+	slices.Sort(lived)
+	fmt.Printf("writers: %d runs of cp of %s, one each %v, %.1f ms in the median with start and end: %d hits, %d named rightly (%.2f %%), %d of them exact; %s\n",
+		count, size, pause, lived[count/2].Seconds()*1000, len(b.hits.all())-before, named, 100*float64(named)/float64(count), exact, load())
 	return err
 }
 
@@ -296,10 +311,17 @@ func (b *bench) overflow(ctx context.Context) error {
 	return err
 }
 
-// stream reads a data set again and again from the page cache, in turns with and
-// without an agent beside it.
+// The data set that is streamed.
+const shards, shard = 32, 64 << 20
+
+// slice is how long the job streams before the agent is stopped, or goes on: so short
+// that other jobs of the machine slow both halves.
+const slice = 250 * time.Millisecond
+
+// stream reads a data set again and again from the page cache beside an agent that in
+// turns is stopped and goes on, first with nothing to do, then with a large file that
+// changes all the time.
 func (b *bench) stream(ctx context.Context) error {
-	const shards, shard = 32, 64 << 20
 	block := make([]byte, 1<<20)
 	for i := range shards {
 		f, err := os.Create(b.path(fmt.Sprintf("watched/shard%02d", i)))
@@ -314,38 +336,87 @@ func (b *bench) stream(ctx context.Context) error {
 			return err
 		}
 	}
+	if err := until(5*time.Minute, func() bool { s, err := b.status(ctx); return err == nil && s.Files.Judged >= shards }); err != nil {
+		return fmt.Errorf("the data set is not judged: %w", err)
+	}
+	if err := b.pairs("nothing to do", block, func() error { return nil }); err != nil {
+		return err
+	}
+	to := b.path("watched/large")
+	if err := os.Rename(b.large, to); err != nil {
+		return err
+	}
+	n := byte(0)
+	return b.pairs("a file to judge that changes each time", block, func() error {
+		n++
+		_, err := changeLast(to, n)
+		return err
+	})
+}
+
+// pairs streams with the agent stopped and not, in turns, and says by how much it was
+// slower beside the agent and what of the data set is in memory afterwards.
+func (b *bench) pairs(what string, block []byte, work func() error) error {
 	var loss []float64
-	for i := range b.rounds {
-		var with, without float64
-		measure := func(into *float64) func(context.Context) error {
-			return func(context.Context) (err error) {
-				*into, err = readAll(b.path("watched"), shards, block, b.span)
+	var rate [2]float64 // MiB a second: stopped, running
+	for i := range 10 * b.rounds {
+		if err := work(); err != nil {
+			return err
+		}
+		var now [2]float64
+		for turn := range 2 {
+			running := (turn + i) % 2 // who is first changes
+			if err := b.agent.Process.Signal([]os.Signal{unix.SIGSTOP, unix.SIGCONT}[running]); err != nil {
 				return err
 			}
-		}
-		turns := []func() error{
-			func() error { return measure(&without)(ctx) },
-			func() error { return b.withAgent(ctx, measure(&with)) },
-		}
-		if i%2 == 1 { // who is first changes, so that a trend of the machine is no difference
-			slices.Reverse(turns)
-		}
-		for _, turn := range turns {
-			if err := turn(); err != nil {
+			var err error
+			if now[running], err = readAll(b.path("watched"), block, slice); err != nil {
 				return err
 			}
+			rate[running] += now[running]
 		}
-		loss = append(loss, 100*(1-with/without))
-		fmt.Printf("  pair %d: %.0f MiB/s without, %.0f with\n", i+1, without, with)
+		loss = append(loss, 100*(1-now[1]/now[0]))
+	}
+	if err := b.agent.Process.Signal(unix.SIGCONT); err != nil {
+		return err
 	}
 	slices.Sort(loss)
-	fmt.Printf("stream: %d shards of %d MiB from the page cache, %d pairs of %v: throughput with the agent lower by %.1f %% (median; %.1f to %.1f); %s\n",
-		shards, shard>>20, b.rounds, b.span, loss[len(loss)/2], loss[0], loss[len(loss)-1], load())
-	return nil
+	in, err := resident(b.path("watched"))
+	fmt.Printf("stream: %d x %d MiB from the page cache beside an agent with %s, %d pairs of %v: throughput lower by %.1f %% (all together), %.1f %% (median of the pairs; quartiles %.1f and %.1f); %.1f %% of the data set in memory afterwards; %s\n",
+		shards, shard>>20, what, len(loss), slice, 100*(1-rate[1]/rate[0]), loss[len(loss)/2], loss[len(loss)/4], loss[3*len(loss)/4], 100*in, load())
+	return err
+}
+
+// resident is the share of the data set's pages that are in memory.
+func resident(dir string) (float64, error) {
+	in, all := 0, 0
+	for i := range shards {
+		f, err := os.Open(filepath.Join(dir, fmt.Sprintf("shard%02d", i)))
+		if err != nil {
+			return 0, err
+		}
+		m, err := unix.Mmap(int(f.Fd()), 0, shard, unix.PROT_READ, unix.MAP_SHARED)
+		if err := errors.Join(err, f.Close()); err != nil {
+			return 0, err
+		}
+		pages := make([]byte, shard/os.Getpagesize())
+		_, _, errno := unix.Syscall(unix.SYS_MINCORE, uintptr(unsafe.Pointer(&m[0])), uintptr(len(m)), uintptr(unsafe.Pointer(&pages[0])))
+		if errno != 0 {
+			err = errno
+		}
+		if err := errors.Join(err, unix.Munmap(m)); err != nil {
+			return 0, err
+		}
+		for _, p := range pages {
+			in += int(p & 1)
+		}
+		all += len(pages)
+	}
+	return float64(in) / float64(all), nil
 }
 
 // readAll reads the shards in turn for a time, and returns MiB a second.
-func readAll(dir string, shards int, block []byte, span time.Duration) (float64, error) {
+func readAll(dir string, block []byte, span time.Duration) (float64, error) {
 	began := time.Now()
 	var n int64
 	for i := 0; time.Since(began) < span; i++ {

@@ -1,3 +1,5 @@
+//go:build linux
+
 // Command agentbench measures what fpagent costs and misses on this machine, with
 // the programs of bin/ (make build), as root:
 //
@@ -31,7 +33,7 @@ func main() {
 	only := flag.String("only", "", "one of the figures: idle, writers, closes, deletes, overflow, stream, verdict")
 	span := flag.Duration("for", 30*time.Second, "how long closes are made, and half of how long the agent idles")
 	large := flag.Int64("large", 512<<20, "bytes of the large file")
-	rounds := flag.Int("rounds", 20, "how often the large file is changed, and pairs of runs of the streaming job")
+	rounds := flag.Int("rounds", 20, "how often the large file is changed, and a tenth of the pairs of the streaming job")
 	flag.Parse()
 	b := &bench{bin: *bin, span: *span, rounds: *rounds}
 	if err := b.run(context.Background(), *dir, *only, *large); err != nil {
@@ -45,17 +47,16 @@ type figure struct {
 	name     string
 	run      func(context.Context) error
 	settings string
-	alone    bool // it starts and ends the agent itself
 }
 
 func (b *bench) figures() []figure {
 	return []figure{
 		{name: "idle", run: b.idle},
-		{name: "writers", run: b.writers},
+		{name: "writers", run: b.writers, settings: "files: {min_size: 64KiB}\n"},
 		{name: "closes", run: b.closes},
 		{name: "deletes", run: b.deletes},
 		{name: "overflow", run: b.overflow, settings: "limits: {queue: 16}\n"},
-		{name: "stream", run: b.stream, alone: true},
+		{name: "stream", run: b.stream},
 		{name: "verdict", run: b.verdict},
 	}
 }
@@ -66,7 +67,7 @@ func (b *bench) run(ctx context.Context, dir, only string, large int64) error {
 		return err
 	}
 	defer os.RemoveAll(b.work)
-	if only != "" && only != "verdict" {
+	if only != "" && only != "verdict" && only != "stream" {
 		large = 2 << 20
 	}
 	if err := b.prepare(ctx, large); err != nil {
@@ -77,11 +78,7 @@ func (b *bench) run(ctx context.Context, dir, only string, large int64) error {
 			continue
 		}
 		err := b.configure(f.settings)
-		switch {
-		case err != nil:
-		case f.alone:
-			err = f.run(ctx)
-		default:
+		if err == nil {
 			err = b.withAgent(ctx, f.run)
 		}
 		if err != nil {
@@ -93,23 +90,23 @@ func (b *bench) run(ctx context.Context, dir, only string, large int64) error {
 
 // bench is one run of measurements.
 type bench struct {
-	bin, work    string
-	span         time.Duration
-	rounds       int
-	small, large string // registered models
-	agent        *exec.Cmd
-	hits         *hits
+	bin, work          string
+	span               time.Duration
+	rounds             int
+	tiny, small, large string // registered models
+	agent              *exec.Cmd
+	hits               *hits
 }
 
 func (b *bench) path(name string) string { return filepath.Join(b.work, name) }
 
 // prepare makes and registers a small and a large model of random weights.
 func (b *bench) prepare(ctx context.Context, large int64) error {
-	b.small, b.large = b.path("small.safetensors"), b.path("large.safetensors")
-	if err := errors.Join(os.Mkdir(b.path("watched"), 0o755), writeModel(b.small, 1<<20), writeModel(b.large, large)); err != nil {
+	b.tiny, b.small, b.large = b.path("tiny.safetensors"), b.path("small.safetensors"), b.path("large.safetensors")
+	if err := errors.Join(os.Mkdir(b.path("watched"), 0o755), writeModel(b.tiny, 128<<10), writeModel(b.small, 1<<20), writeModel(b.large, large)); err != nil {
 		return err
 	}
-	for _, m := range []string{b.small, b.large} {
+	for _, m := range []string{b.tiny, b.small, b.large} {
 		out, err := exec.CommandContext(ctx, filepath.Join(b.bin, "fpcheck"), "registry", "add", "--registry", b.path("r.fpdb"), "--name", filepath.Base(m), "--version", "1", m).CombinedOutput()
 		if err != nil {
 			return fmt.Errorf("%w: %s", err, out)
