@@ -310,6 +310,7 @@ func allPlain(f *Fingerprint, t *Tensor) bool {
 type worker struct {
 	*computer
 	split  *chunk.Splitter
+	phases [3]*chunk.Splitter // of further alignments, when they are first wanted
 	hash   *keyhash.Hasher
 	floats []float32
 	carry  []byte
@@ -364,54 +365,113 @@ func (w *worker) do(j job) {
 			tee = rows.feed
 		}
 	}
-	w.chunkPiece(p, 0, &p.Piece, tee)
+	if p.phases {
+		w.chunkPhases(p, tee)
+	} else {
+		w.chunkPiece(p, tee, tee != nil && w.lean())
+	}
 	if rows != nil {
 		rows.finish(p.Piece.Length)
 	}
-	if p.phases {
-		for phase := int64(1); phase < 4; phase++ {
-			extra := Piece{File: p.File, Offset: p.Offset + phase, Length: p.Length - phase}
-			w.chunkPiece(p, phase, &extra, nil)
-			w.mu.Lock()
-			w.phased = append(w.phased, extra)
-			w.mu.Unlock()
-		}
-	}
 }
 
-// chunkPiece cuts and hashes the bytes of p from skip on and stores the result in
-// out.
-func (w *worker) chunkPiece(p *plan, skip int64, out *Piece, tee func([]byte) error) {
-	r, err := w.open(p, skip)
+// chunkPiece cuts and hashes the bytes of p. With lean, when they are sketched too, only
+// sampled chunks are hashed.
+func (w *worker) chunkPiece(p *plan, tee func([]byte) error, lean bool) {
+	r, err := w.open(p)
 	if err != nil {
 		w.note(p.Length, err.Error())
-		out.Length = 0
+		p.Length = 0
 		return
 	}
-	plain, lean := true, tee != nil && w.lean() // what is not sketched is hashed in whole
-	n, err := w.split.SplitTee(&ctxReader{w: w, r: r}, tee, func(b []byte, sampled bool) error {
-		ck := Chunk{Length: int64(len(b)), Plain: chunk.Plain(b)}
-		if sampled || !lean {
-			ck.Key = w.chunkKey(b)
-		}
-		plain = plain && ck.Plain
-		out.Chunks = append(out.Chunks, ck)
-		return nil
-	})
+	out := w.newCollector(lean)
+	n, err := w.split.SplitTee(&ctxReader{w: w, r: r}, tee, out.emit)
 	if err != nil && w.ctx.Err() == nil {
-		w.note(out.Length-n, fmt.Sprintf("%d of %d bytes at offset %d were not read: %v", out.Length-n, out.Length, out.Offset, err))
+		w.note(p.Length-n, fmt.Sprintf("%d of %d bytes at offset %d were not read: %v", p.Length-n, p.Length, p.Offset, err))
 	}
-	out.Length, out.Plain = n, plain
-	out.Digest = pieceDigest(out.Chunks)
+	out.into(&p.Piece, n)
 }
 
-func (w *worker) open(p *plan, skip int64) (io.Reader, error) {
+// chunkPhases is chunkPiece for bytes of which nobody knows where numbers begin: they are
+// cut at all four alignments.
+func (w *worker) chunkPhases(p *plan, tee func([]byte) error) {
+	lean := tee != nil && w.lean()
+	var more [3]*collector
+	var fed [3]int64
+	read := int64(0)
+	w.chunkPiece(p, func(block []byte) error {
+		if tee != nil {
+			if err := tee(block); err != nil {
+				return err
+			}
+		}
+		for i := range more {
+			skip := int64(i + 1)
+			if more[i] == nil {
+				more[i] = w.newCollector(false)
+			}
+			rest := block[min(int64(len(block)), max(0, skip-read)):]
+			if err := w.phase(i).Feed(rest, fed[i] == 0, more[i].emit); err != nil {
+				return err
+			}
+			fed[i] += int64(len(rest))
+		}
+		read += int64(len(block))
+		return nil
+	}, lean)
+	for i, c := range more {
+		if c == nil || fed[i] == 0 || w.phase(i).End(c.emit) != nil {
+			continue
+		}
+		extra := Piece{File: p.File, Offset: p.Offset + int64(i+1)}
+		c.into(&extra, fed[i])
+		w.mu.Lock()
+		w.phased = append(w.phased, extra)
+		w.mu.Unlock()
+	}
+}
+
+// phase is the splitter of a further alignment.
+func (w *worker) phase(i int) *chunk.Splitter {
+	if w.phases[i] == nil {
+		w.phases[i] = chunk.NewSplitter(w.rule)
+	}
+	return w.phases[i]
+}
+
+// collector hashes chunks and keeps their keys.
+type collector struct {
+	w      *worker
+	lean   bool // only sampled ones are hashed
+	chunks []Chunk
+	plain  bool
+}
+
+func (w *worker) newCollector(lean bool) *collector { return &collector{w: w, lean: lean, plain: true} }
+
+func (c *collector) emit(b []byte, sampled bool) error {
+	ck := Chunk{Length: int64(len(b)), Plain: chunk.Plain(b)}
+	if sampled || !c.lean {
+		ck.Key = c.w.chunkKey(b)
+	}
+	c.plain = c.plain && ck.Plain
+	c.chunks = append(c.chunks, ck)
+	return nil
+}
+
+// into stores what was collected of n bytes.
+func (c *collector) into(p *Piece, n int64) {
+	p.Length, p.Plain, p.Chunks = n, c.plain, c.chunks
+	p.Digest = pieceDigest(c.chunks)
+}
+
+func (w *worker) open(p *plan) (io.Reader, error) {
 	if p.logical {
 		return w.model.Tensors[p.tensor].Reader()
 	}
 	f := &w.layout.files[p.File]
 	// Offsets of pieces are those of the base file, which f is.
-	return io.NewSectionReader(f.source, p.Offset-f.offset+skip, p.Length-skip), nil
+	return io.NewSectionReader(f.source, p.Offset-f.offset, p.Length), nil
 }
 
 func (w *worker) chunkKey(b []byte) (key ChunkKey) {

@@ -37,8 +37,10 @@ const (
 // Splitter cuts one stream after the other, reusing its buffer. It is not safe
 // for concurrent use.
 type Splitter struct {
-	rule Rule
-	buf  []byte
+	rule       Rule
+	buf        []byte
+	start, end int // unemitted bytes in buf
+	searched   int // of them, without a cut
 }
 
 // NewSplitter returns a splitter with a buffer of Max + 128 KiB.
@@ -63,28 +65,19 @@ func (s *Splitter) Split(r io.Reader, emit Emit) (int64, error) {
 // SplitTee is Split that also shows every block of bytes, as read, to tee.
 func (s *Splitter) SplitTee(r io.Reader, tee func(block []byte) error, emit Emit) (int64, error) {
 	var total int64
-	start, end := 0, 0 // unemitted bytes in buf
-	searched := 0      // of them, without a cut
+	s.start, s.end, s.searched = 0, 0, 0
 	for {
-		n, err := io.ReadFull(r, s.buf[end:min(len(s.buf), end+readAhead)])
+		block := s.room()
+		n, err := io.ReadFull(r, block)
 		if n > 0 && tee != nil {
-			if terr := tee(s.buf[end : end+n]); terr != nil {
-				return total, terr
+			if err := tee(block[:n]); err != nil {
+				return total, err
 			}
 		}
-		end += n
 		total += int64(n)
 		last := err != nil
-		for end-start > 0 {
-			cut, sampled := s.cut(s.buf[start:end], searched, last)
-			if cut == 0 {
-				searched = end - start
-				break
-			}
-			if eerr := emit(s.buf[start:start+cut], sampled); eerr != nil {
-				return total, eerr
-			}
-			start, searched = start+cut, 0
+		if err := s.take(n, last, emit); err != nil {
+			return total, err
 		}
 		if last {
 			if err == io.EOF || err == io.ErrUnexpectedEOF {
@@ -92,11 +85,52 @@ func (s *Splitter) SplitTee(r io.Reader, tee func(block []byte) error, emit Emit
 			}
 			return total, err
 		}
-		if start > 0 && end+readAhead > min(window, len(s.buf)) {
-			copy(s.buf, s.buf[start:end])
-			start, end = 0, end-start
-		}
 	}
+}
+
+// Feed is Split for bytes that come one block after the other, beginning with one for
+// which first says so; End cuts what is left.
+func (s *Splitter) Feed(block []byte, first bool, emit Emit) error {
+	if first {
+		s.start, s.end, s.searched = 0, 0, 0
+	}
+	for len(block) > 0 {
+		n := copy(s.room(), block)
+		if err := s.take(n, false, emit); err != nil {
+			return err
+		}
+		block = block[n:]
+	}
+	return nil
+}
+
+// End cuts what is left of a stream that was fed.
+func (s *Splitter) End(emit Emit) error { return s.take(0, true, emit) }
+
+// room is where the next bytes belong.
+func (s *Splitter) room() []byte {
+	if s.start > 0 && s.end+readAhead > min(window, len(s.buf)) {
+		copy(s.buf, s.buf[s.start:s.end])
+		s.start, s.end = 0, s.end-s.start
+	}
+	return s.buf[s.end:min(len(s.buf), s.end+readAhead)]
+}
+
+// take cuts after n bytes more.
+func (s *Splitter) take(n int, last bool, emit Emit) error {
+	s.end += n
+	for s.end > s.start {
+		cut, sampled := s.cut(s.buf[s.start:s.end], s.searched, last)
+		if cut == 0 {
+			s.searched = s.end - s.start
+			return nil
+		}
+		if err := emit(s.buf[s.start:s.start+cut], sampled); err != nil {
+			return err
+		}
+		s.start, s.searched = s.start+cut, 0
+	}
+	return nil
 }
 
 // cut returns the length of the first chunk of data and whether it is sampled; 0

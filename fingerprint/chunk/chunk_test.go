@@ -128,3 +128,42 @@ func TestPlain(t *testing.T) {
 		}
 	}
 }
+
+// Bytes that come in blocks of any size are cut as a stream is.
+func TestFeed(t *testing.T) {
+	rng := rand.New(rand.NewPCG(5, 5))
+	data := make([]byte, 3<<20+5)
+	for i := range data {
+		data[i] = byte(rng.Uint32())
+	}
+	clear(data[1<<20 : 2<<20]) // chunks of the largest size
+	rule := Rule{C1: 0x9e3779b1, C2: 0x85ebca77, Threshold: 1 << 16, Min: 16 << 10, Max: 256 << 10}
+	collect := func(into *[]int) Emit {
+		return func(b []byte, sampled bool) error {
+			n := len(b) << 1
+			if sampled {
+				n++
+			}
+			*into = append(*into, n)
+			return nil
+		}
+	}
+	var want []int
+	if _, err := NewSplitter(rule).Split(bytes.NewReader(data), collect(&want)); err != nil || len(want) < 8 {
+		t.Fatal(len(want), err)
+	}
+	s := NewSplitter(rule)
+	for _, most := range []int{7, 1000, 100_000, 1 << 20} {
+		var got []int
+		for at := 0; at < len(data); {
+			n := min(1+rng.IntN(most), len(data)-at)
+			if err := s.Feed(data[at:at+n], at == 0, collect(&got)); err != nil {
+				t.Fatal(err)
+			}
+			at += n
+		}
+		if err := s.End(collect(&got)); err != nil || !slices.Equal(got, want) {
+			t.Errorf("blocks of up to %d: %d chunks, want %d; %v", most, len(got), len(want), err)
+		}
+	}
+}
