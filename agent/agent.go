@@ -92,6 +92,7 @@ type Agent struct {
 	out        sync.Mutex
 	contact    atomic.Int64 // unix nanoseconds of the last answer
 	telling    []api.Gap    // of the heartbeat on its way; of the goroutine that sends them
+	over       []api.Health // the same
 	sweeping   atomic.Int32
 	parsing    atomic.Pointer[string] // how files are read
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -251,6 +252,10 @@ func TestServerAway(t *testing.T) {
 	agenttest.Wait(t, "a heartbeat", func() bool {
 		beats := srv.Heartbeats()
 		return len(beats) > 0 && beats[len(beats)-1].Snapshot == 1 && len(beats[len(beats)-1].Watches) == 1
+	})
+	agenttest.Wait(t, "word of the trouble that is over", func() bool {
+		beats := srv.Heartbeats()
+		return slices.ContainsFunc(beats[len(beats)-1].Over, func(h api.Health) bool { return strings.HasPrefix(h.Code, "uplink.") && h.Until != nil })
 	})
 	hits, _ := srv.Hits()
 	for _, h := range hits {

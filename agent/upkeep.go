@@ -291,10 +291,10 @@ func (a *Agent) delivered(err error) {
 func (a *Agent) heartbeat() api.Heartbeat {
 	a.sayDamage()
 	h := api.Heartbeat{Epoch: a.spool.Epoch(), SentAt: time.Now().UTC(), Started: a.started, Version: a.deps.Version,
-		Host: a.host, Watches: a.currentWatcher().Status(), Spool: a.spool.Info(), Gaps: a.gaps.List(), Health: a.board.List(),
+		Host: a.host, Watches: a.currentWatcher().Status(), Spool: a.spool.Info(), Gaps: a.gaps.List(), Health: a.board.List(), Over: a.board.Over(),
 		FilesSeen: a.scanner.Count.Events.Load(), BytesRead: a.scanner.Count.Bytes.Load()}
 	h.Spool.Lost = a.gaps.Evicted()
-	a.telling = h.Gaps
+	a.telling, a.over = h.Gaps, h.Over
 	h.Policy = a.policy.Load()
 	if l := a.registry.Load(); l != nil && a.cfg.Registry == "" {
 		h.Snapshot = l.Epoch
@@ -306,6 +306,7 @@ func (a *Agent) heartbeat() api.Heartbeat {
 func (a *Agent) answered(ans api.HeartbeatAnswer) {
 	a.contact.Store(time.Now().UnixNano())
 	a.gaps.Told(a.telling)
+	a.board.Told(a.over)
 	a.compareClocks(ans.Now)
 	if l := a.registry.Load(); a.snaps != nil && (l == nil || ans.Snapshot > l.Epoch) {
 		a.askSnapshot()

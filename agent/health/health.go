@@ -4,6 +4,7 @@
 package health
 
 import (
+	"slices"
 	"sort"
 	"sync"
 	"time"
@@ -17,11 +18,23 @@ const (
 	Error   = "error"
 )
 
-// Board holds the conditions that are true now. Its methods are safe for
-// concurrent use.
+const (
+	overMost = 64             // conditions that ended, as they are kept
+	overFor  = 24 * time.Hour // and shown, longer until the server knows
+)
+
+// Board holds the conditions that are true now, and those that ended: the server
+// learns of one that came and went while it could not be reached. Its methods are safe
+// for concurrent use.
 type Board struct {
 	mu   sync.Mutex
 	list map[string]api.Health
+	over []ended // in the order in which they ended
+}
+
+type ended struct {
+	api.Health
+	told bool
 }
 
 // NewBoard returns an empty board.
@@ -45,9 +58,41 @@ func (b *Board) Set(code, severity, text string) bool {
 func (b *Board) Clear(code string) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	_, ok := b.list[code]
+	h, ok := b.list[code]
+	if !ok {
+		return false
+	}
 	delete(b.list, code)
-	return ok
+	now := time.Now().UTC()
+	h.Until = &now
+	if len(b.over) == overMost {
+		b.over = slices.Delete(b.over, 0, 1)
+	}
+	b.over = append(b.over, ended{Health: h})
+	return true
+}
+
+// Over returns the conditions that ended within a day, and those that the server does
+// not know to have ended.
+func (b *Board) Over() []api.Health {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.over = slices.DeleteFunc(b.over, func(e ended) bool { return e.told && time.Since(*e.Until) > overFor })
+	var out []api.Health
+	for _, e := range b.over {
+		out = append(out, e.Health)
+	}
+	return out
+}
+
+// Told notes that the server knows of conditions that ended.
+func (b *Board) Told(over []api.Health) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for i := range b.over {
+		e := &b.over[i]
+		e.told = e.told || slices.ContainsFunc(over, func(h api.Health) bool { return h.Code == e.Code && h.Until.Equal(*e.Until) })
+	}
 }
 
 // List returns the conditions by code.

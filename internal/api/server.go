@@ -69,6 +69,7 @@ type Heartbeat struct {
 	Spool     SpoolInfo `json:"spool"`
 	Gaps      []Gap     `json:"gaps,omitempty"`
 	Health    []Health  `json:"health,omitempty"`
+	Over      []Health  `json:"over,omitempty"` // conditions that ended, for a day and until the server knows
 	FilesSeen uint64    `json:"files_seen"`
 	BytesRead uint64    `json:"bytes_read"`
 }
@@ -110,6 +111,8 @@ type Health struct {
 	Severity string    `json:"severity"` // warning, error
 	Text     string    `json:"text"`
 	Since    time.Time `json:"since"`
+	// Until is when a condition ended; nil while it is there.
+	Until *time.Time `json:"until,omitempty"`
 }
 
 // HeartbeatAnswer tells an agent what is new.

@@ -121,6 +121,8 @@ func (a *agent) heartbeat(at time.Time, started time.Time, epoch, policy int64) 
 	case "nowatch":
 		hb.Watches[0].Tier, hb.Watches[0].State, hb.Watches[0].Detail = "sweep", "partial", "the system refuses file notifications here; looked at each hour"
 		hb.Health = append(hb.Health, api.Health{Code: "watch_degraded", Severity: "error", Text: "the home folder is not watched as it happens, but each hour", Since: at.Add(-26 * time.Hour)})
+		end := at.Add(-31 * time.Hour)
+		hb.Over = append(hb.Over, api.Health{Code: "spool.write", Severity: "error", Text: "write /var/lib/weightwarden/spool: no space left on device", Since: at.Add(-33 * time.Hour), Until: &end})
 	}
 	return hb
 }
