@@ -91,30 +91,9 @@ func (p *parser) dataspace(d *dataset, m message) error {
 
 // datatype reads a type, which may be kept in an object of its own.
 func (p *parser) datatype(d *dataset, m message) error {
-	at := m.at
-	if m.flags&2 != 0 {
-		v, err := p.U8(at)
-		if err != nil {
-			return err
-		}
-		skip := int64(2)
-		if v == 1 {
-			skip = 8
-		}
-		shared, err := p.address(at + skip)
-		if err != nil {
-			return err
-		}
-		ms, err := p.messages(shared)
-		at = -1
-		for _, m := range ms {
-			if m.typ == msgDatatype && m.flags&2 == 0 {
-				at = m.at
-			}
-		}
-		if at < 0 {
-			return fmt.Errorf("%w: no committed datatype (%v)", formats.ErrMalformed, err)
-		}
+	at, err := p.datatypeAt(m)
+	if err != nil {
+		return err
 	}
 	class, err := p.U8(at)
 	if err != nil {
@@ -150,6 +129,37 @@ func (p *parser) datatype(d *dataset, m message) error {
 		d.big = false
 	}
 	return nil
+}
+
+// datatypeAt returns where the description of a type is: in its message, or where
+// a committed type is kept.
+func (p *parser) datatypeAt(m message) (int64, error) {
+	if m.flags&2 == 0 {
+		return m.at, nil
+	}
+	v, err := p.U8(m.at)
+	if err != nil {
+		return 0, err
+	}
+	skip := int64(2)
+	if v == 1 {
+		skip = 8
+	}
+	shared, err := p.address(m.at + skip)
+	if err != nil {
+		return 0, err
+	}
+	ms, err := p.messages(shared)
+	at := int64(-1)
+	for _, m := range ms {
+		if m.typ == msgDatatype && m.flags&2 == 0 {
+			at = m.at
+		}
+	}
+	if at < 0 {
+		return 0, fmt.Errorf("%w: no committed datatype (%v)", formats.ErrMalformed, err)
+	}
+	return at, nil
 }
 
 func integer(size int64, signed bool) formats.DType {

@@ -45,7 +45,7 @@ class Maker:
     def name(self, used):
         while True:
             s = "".join(self.r.choices(string.ascii_letters + "._-é中", k=self.r.randint(1, 40)))
-            if s.strip(".") and s not in used:
+            if s.strip(".") and ".." not in s and s not in used:  # onnx refuses it as a file
                 return s
 
     def shape(self, most=4):
