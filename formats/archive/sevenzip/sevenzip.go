@@ -273,6 +273,8 @@ func (a *opener) block(f *folder, packed formats.Source, number int) formats.Sou
 const (
 	coderCopy    = 0x00
 	coderDelta   = 0x03
+	coderX86     = 0x04
+	coderOldX86  = 0x03030103
 	coderLZMA2   = 0x21
 	coderLZMA    = 0x030101
 	coderDeflate = 0x040108
@@ -282,7 +284,7 @@ const (
 
 func known(coder uint64) bool {
 	switch coder {
-	case coderCopy, coderDelta, coderLZMA2, coderLZMA, coderDeflate, coderBzip2, coderZstd:
+	case coderCopy, coderDelta, coderX86, coderOldX86, coderLZMA2, coderLZMA, coderDeflate, coderBzip2, coderZstd:
 		return true
 	}
 	return false
@@ -312,6 +314,8 @@ func openCoder(r io.Reader, c coder, size int64) (io.Reader, error) {
 			return nil, formats.Errorf(id, "Delta properties", -1, formats.ErrMalformed, "none")
 		}
 		return &deltaReader{r: r, distance: int(c.props[0]) + 1}, nil
+	case coderX86, coderOldX86:
+		return newX86Reader(r), nil
 	case coderLZMA:
 		if len(c.props) < 5 || binary.LittleEndian.Uint32(c.props[1:]) > dictBytes {
 			return nil, formats.Errorf(id, "LZMA properties", -1, formats.ErrLimit, "dictionary")
