@@ -161,7 +161,7 @@ func check(t *testing.T, data []byte) {
 }
 
 func FuzzOpen(f *testing.F) {
-	for _, name := range []string{"Copy.7z", "LZMA2.7z", "plainheader.7z", "encrypted.7z", "delta.7z"} {
+	for _, name := range []string{"Copy.7z", "LZMA2.7z", "plainheader.7z", "encrypted.7z", "delta.7z", "bcj.7z"} {
 		f.Add(read(f, name))
 	}
 	f.Fuzz(check)
