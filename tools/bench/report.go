@@ -45,8 +45,8 @@ time* (user and system, of all threads) is shown beside wall time because it is 
 Files are read as ` + "`fpcheck`" + ` and the agent read them, so that nothing stays in the page cache that was not there before (RWF_DONTCACHE, else
 POSIX_FADV_DONTNEED; a test through mincore holds it).
 
-Kernels exist as plain Go, for AVX2 and, fewer, for NEON; hashing has one for AVX-512 (decision 0570). The environment variable WEIGHTWARDEN_SIMD
-forces a path: pure, avx2, avx512 or neon.
+Kernels exist as plain Go, for AVX2 and, fewer, for NEON; hashing, the cut search and the row sketch have one for AVX-512
+(decisions 0570 and 0640). The environment variable WEIGHTWARDEN_SIMD forces a path: pure, avx2, avx512 or neon.
 
 `
 

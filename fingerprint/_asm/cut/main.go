@@ -1,4 +1,4 @@
-// Command cut writes the AVX2 kernel of the chunk cut search.
+// Command cut writes the kernels of the chunk cut search for AVX2 and AVX-512.
 package main
 
 import (
@@ -46,7 +46,48 @@ func main() {
 	VZEROUPPER()
 	Store(i, ReturnIndex(0))
 	RET()
+	wide()
 	Generate()
+}
+
+// wide writes the kernel for AVX-512: 64 positions a turn.
+func wide() {
+	TEXT("cutGroupsAVX512", NOSPLIT, "func(data *byte, groups int, c1, c2, last uint32) int")
+	Pragma("noescape")
+	Doc("cutGroupsAVX512 returns the first group of 64 positions (256 bytes; 4 more are read) in which one has a value of at most last, or groups.")
+	data, groups := Load(Param("data"), GP64()), Load(Param("groups"), GP64())
+	c1, c2, last := ZMM(), ZMM(), ZMM()
+	VPBROADCASTD(Load(Param("c1"), GP32()), c1)
+	VPBROADCASTD(Load(Param("c2"), GP32()), c2)
+	VPBROADCASTD(Load(Param("last"), GP32()), last)
+	i, found := GP64(), K()
+	XORQ(i, i)
+
+	Label("loop")
+	CMPQ(i, groups)
+	JGE(LabelRef("done"))
+	var least [4]VecVirtual
+	for v := range 4 {
+		a, b := ZMM(), ZMM()
+		VPMULLD(Mem{Base: data, Disp: 64 * v}, c1, a)
+		VPMULLD(Mem{Base: data, Disp: 64*v + 4}, c2, b)
+		VPADDD(a, b, a)
+		least[v] = a
+	}
+	VPMINUD(least[0], least[1], least[0])
+	VPMINUD(least[2], least[3], least[2])
+	VPMINUD(least[0], least[2], least[0])
+	VPCMPUD(Imm(2), last, least[0], found) // at most
+	KORTESTW(found, found)
+	JNZ(LabelRef("done"))
+	ADDQ(U32(256), data)
+	INCQ(i)
+	JMP(LabelRef("loop"))
+
+	Label("done")
+	VZEROUPPER()
+	Store(i, ReturnIndex(0))
+	RET()
 }
 
 // broadcast puts a parameter into every lane.

@@ -1,4 +1,5 @@
-// Command sketch writes the AVX2 kernels of the row sketch, the row statistics and the column sums.
+// Command sketch writes the kernels of the row sketch, the row statistics and the column sums for AVX2, and the
+// row sketch for AVX-512 too.
 package main
 
 import (
@@ -14,6 +15,7 @@ func main() {
 	accumulate(k, true)
 	stats()
 	addScaled()
+	wideAccumulate(k)
 	Generate()
 }
 
@@ -108,13 +110,18 @@ func accumulate(k constant, clipped bool) {
 }
 
 func broadcast(param string) VecVirtual {
+	r := YMM()
+	broadcastTo(param, r)
+	return r
+}
+
+// broadcastTo puts a parameter into every lane of a register.
+func broadcastTo(param string, r VecVirtual) {
 	p, err := Param(param).Resolve()
 	if err != nil {
 		panic(err)
 	}
-	r := YMM()
 	VBROADCASTSS(p.Addr, r)
-	return r
 }
 
 // stats keeps 32 lanes of sums and of sums of squares in 8 registers.

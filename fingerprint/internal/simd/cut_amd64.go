@@ -8,3 +8,8 @@ package simd
 //
 //go:noescape
 func cutGroupsAVX2(data *byte, groups int, c1 uint32, c2 uint32, last uint32) int
+
+// cutGroupsAVX512 returns the first group of 64 positions (256 bytes; 4 more are read) in which one has a value of at most last, or groups.
+//
+//go:noescape
+func cutGroupsAVX512(data *byte, groups int, c1 uint32, c2 uint32, last uint32) int

@@ -25,11 +25,22 @@ func available() []path {
 // skipUncut returns a position from which FindCut finds the same cut as from the given one.
 func (p path) skipUncut(data []byte, c1, c2, threshold uint32, from int) int {
 	const group = 128 // bytes; the last position of a group reads 4 more
+	from = p.skipUncutWide(data, c1, c2, threshold, from)
 	groups := (len(data) - from - 4) / group
 	if !p.avx2() || groups <= 0 {
 		return from
 	}
 	return from + group*cutGroupsAVX2(&data[from], groups, c1, c2, threshold-1)
+}
+
+// skipUncutWide is skipUncut in wider steps.
+func (p path) skipUncutWide(data []byte, c1, c2, threshold uint32, from int) int {
+	const group = 256 // bytes
+	groups := (len(data) - from - 4) / group
+	if p != pathAVX512 || groups <= 0 {
+		return from
+	}
+	return from + group*cutGroupsAVX512(&data[from], groups, c1, c2, threshold-1)
 }
 
 // accumulateGroups takes whole groups of 64 columns in, stripe after stripe of 64 buckets.
@@ -44,13 +55,22 @@ func (p path) accumulateGroups(acc, row []float32, signs []uint32) int {
 	return 64 * groups
 }
 
+// clippedKernel returns the row sketch of the paths that have AVX2.
+func (p path) clippedKernel() func(acc, row *float32, signs *uint32, groups, step int, mean, limit float32) {
+	if p == pathAVX512 {
+		return accumulateClippedAVX512
+	}
+	return accumulateClippedAVX2
+}
+
 func (p path) accumulateClippedGroups(acc, row []float32, signs []uint32, mean, limit float32) int {
 	groups := len(row) / 64
 	if !p.avx2() {
 		return 0
 	}
+	kernel := p.clippedKernel()
 	for s, stripes := 0, len(acc)/64; s < min(stripes, groups); s++ {
-		accumulateClippedAVX2(&acc[64*s], &row[64*s], &signs[2*s], (groups-s+stripes-1)/stripes, stripes, mean, limit)
+		kernel(&acc[64*s], &row[64*s], &signs[2*s], (groups-s+stripes-1)/stripes, stripes, mean, limit)
 	}
 	return 64 * groups
 }

@@ -23,3 +23,8 @@ func statsAVX2(lanes *float32, row *float32, groups int)
 //
 //go:noescape
 func addScaledAVX2(cols *float32, row *float32, groups int, flip uint32)
+
+// accumulateClippedAVX512 is accumulateClippedAVX2 by wider registers.
+//
+//go:noescape
+func accumulateClippedAVX512(acc *float32, row *float32, signs *uint32, groups int, step int, mean float32, limit float32)

@@ -320,3 +320,67 @@ loop:
 done:
 	VZEROUPPER
 	RET
+
+// func accumulateClippedAVX512(acc *float32, row *float32, signs *uint32, groups int, step int, mean float32, limit float32)
+// Requires: AVX, AVX512F
+TEXT ·accumulateClippedAVX512(SB), NOSPLIT, $0-48
+	MOVQ         acc+0(FP), AX
+	MOVQ         row+8(FP), CX
+	MOVQ         signs+16(FP), DX
+	MOVQ         groups+24(FP), BX
+	MOVQ         step+32(FP), SI
+	MOVQ         SI, DI
+	SHLQ         $0x03, DI
+	SHLQ         $0x08, SI
+	VBROADCASTSS mean+40(FP), Z0
+	VBROADCASTSS limit+44(FP), Z1
+	VPBROADCASTD signBit<>+0(SB), Z3
+	VPXORD       Z1, Z3, Z2
+	VMOVUPS      (AX), Z4
+	VMOVUPS      64(AX), Z5
+	VMOVUPS      128(AX), Z6
+	VMOVUPS      192(AX), Z7
+
+loop:
+	TESTQ   BX, BX
+	JLE     done
+	VMOVUPS (CX), Z8
+	VSUBPS  Z0, Z8, Z8
+	VMINPS  Z8, Z1, Z8
+	VMAXPS  Z8, Z2, Z8
+	KMOVW   (DX), K1
+	VPXORD  Z3, Z8, K1, Z8
+	VADDPS  Z8, Z4, Z4
+	VMOVUPS 64(CX), Z8
+	VSUBPS  Z0, Z8, Z8
+	VMINPS  Z8, Z1, Z8
+	VMAXPS  Z8, Z2, Z8
+	KMOVW   2(DX), K1
+	VPXORD  Z3, Z8, K1, Z8
+	VADDPS  Z8, Z5, Z5
+	VMOVUPS 128(CX), Z8
+	VSUBPS  Z0, Z8, Z8
+	VMINPS  Z8, Z1, Z8
+	VMAXPS  Z8, Z2, Z8
+	KMOVW   4(DX), K1
+	VPXORD  Z3, Z8, K1, Z8
+	VADDPS  Z8, Z6, Z6
+	VMOVUPS 192(CX), Z8
+	VSUBPS  Z0, Z8, Z8
+	VMINPS  Z8, Z1, Z8
+	VMAXPS  Z8, Z2, Z8
+	KMOVW   6(DX), K1
+	VPXORD  Z3, Z8, K1, Z8
+	VADDPS  Z8, Z7, Z7
+	ADDQ    SI, CX
+	ADDQ    DI, DX
+	DECQ    BX
+	JMP     loop
+
+done:
+	VMOVUPS Z4, (AX)
+	VMOVUPS Z5, 64(AX)
+	VMOVUPS Z6, 128(AX)
+	VMOVUPS Z7, 192(AX)
+	VZEROUPPER
+	RET
