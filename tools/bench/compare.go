@@ -109,17 +109,23 @@ func compare(o options, r *report) error {
 				rows = append(rows, row)
 			}
 		}
-		if sha, err := find("sha256sum", ""); err == nil {
-			few := o
-			few.pairs = 1 // the difference is too large to miss
-			row, err := pairs(few, job{File: path, DType: d, Size: o.size, Mode: "lean", Jobs: 1}, "sha256sum", sha, path)
+		more := []job{{File: path, DType: d, Size: o.size, Mode: "lean", Jobs: 1}}
+		if d == formats.BF16 {
+			look := job{File: path, DType: d, Size: o.size, Mode: "triage", Jobs: 1}
+			row, err := pairs(o, look, "b3sum", b3sum, "--num-threads", "1", path)
 			if err != nil {
 				return err
 			}
-			rows = append(rows, row)
+			rows, more = append(rows, row), append(more, look)
 		}
-		if d == formats.BF16 {
-			row, err := pairs(o, job{File: path, DType: d, Size: o.size, Mode: "triage", Jobs: 1}, "b3sum", b3sum, "--num-threads", "1", path)
+		sha, err := find("sha256sum", "")
+		if err != nil {
+			continue
+		}
+		few := o
+		few.pairs = 1 // the difference is too large to miss
+		for _, j := range more {
+			row, err := pairs(few, j, "sha256sum", sha, path)
 			if err != nil {
 				return err
 			}
@@ -151,7 +157,7 @@ func pairs(o options, j job, name, program string, args ...string) ([]string, er
 	}
 	wall, processor := func(c cost) float64 { return c.Wall }, func(c cost) float64 { return c.Processor }
 	return []string{j.DType.String(), j.Mode, strconv.Itoa(j.Jobs), name,
-		fmt.Sprintf("**%.2f**", median(ours, func(i int) float64 { return ours[i].Wall / theirs[i].Wall })),
+		fmt.Sprintf("**%.3g**", median(ours, func(i int) float64 { return ours[i].Wall / theirs[i].Wall })),
 		fmt.Sprintf("%.2f", median(ours, func(i int) float64 { return ours[i].Processor / theirs[i].Processor })),
 		seconds(ours, wall), seconds(ours, processor), seconds(theirs, wall), seconds(theirs, processor),
 		size(int64(median(ours, func(i int) float64 { return float64(ours[i].Memory) })))}, nil

@@ -27,7 +27,7 @@ func main() {
 	flag.StringVar(&o.b3sum, "b3sum", "", "b3sum program (default: the one in PATH)")
 	flag.Int64Var(&o.size, "size", 1<<30, "bytes of the test files")
 	flag.IntVar(&o.pairs, "pairs", 5, "paired runs of each comparison")
-	flag.Int64Var(&o.largest, "largest", 10<<30, "bytes of the largest synthetic file that is fingerprinted in whole")
+	flag.Int64Var(&o.largest, "largest", 100<<30, "bytes of the largest synthetic file that is fingerprinted in whole")
 	flag.IntVar(&o.models, "models", 1000, "models of the largest registry")
 	flag.StringVar(&o.only, "only", "", "run this section alone: machine, compare, growth, triage, decoding or lookups")
 	flag.Parse()
