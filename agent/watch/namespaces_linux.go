@@ -66,35 +66,42 @@ func (k *Kernel) followStarts() {
 		case <-k.done:
 			return
 		case pid := <-k.starts:
-			k.lookInto(pid, own, func(ns string, table []byte) bool {
+			ns, sum, marked := k.lookInto(pid, own, func(ns string, table []byte) (uint64, bool) {
 				sum := maphash.Bytes(seed, table)
-				if known[ns] == sum {
-					return false
-				}
-				if len(known) > 4096 {
-					clear(known) // namespaces come and go
-				}
-				known[ns] = sum
-				return true
+				return sum, known[ns] != sum
 			})
+			if !marked {
+				continue
+			}
+			if len(known) > 4096 {
+				clear(known) // namespaces come and go
+			}
+			known[ns] = sum
 		}
 	}
 }
 
 // lookInto marks what is new in the mount namespace of a process, if it is not
-// ours and fresh says that its table is another than before.
-func (k *Kernel) lookInto(pid int, own string, fresh func(ns string, table []byte) bool) {
+// ours and fresh says that its table is another than before. Mounts are reached through
+// the process: of one that ended meanwhile nothing may have been marked.
+func (k *Kernel) lookInto(pid int, own string, fresh func(ns string, table []byte) (uint64, bool)) (ns string, sum uint64, marked bool) {
 	proc := "/proc/" + strconv.Itoa(pid)
 	ns, err := os.Readlink(proc + "/ns/mnt")
 	if err != nil || ns == own {
-		return
+		return ns, 0, false
 	}
 	table, err := os.ReadFile(proc + "/mountinfo")
-	if err != nil || !fresh(ns, table) {
-		return
+	if err != nil {
+		return ns, 0, false
+	}
+	sum, ok := fresh(ns, table)
+	if !ok {
+		return ns, sum, false
 	}
 	mounts := parseMounts(bytes.NewReader(table), proc+"/root")
 	k.mu.Lock()
-	defer k.mu.Unlock()
 	k.take(mounts, map[uint64]bool{}, false)
+	k.mu.Unlock()
+	now, err := os.Readlink(proc + "/ns/mnt")
+	return ns, sum, err == nil && now == ns
 }
