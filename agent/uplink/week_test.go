@@ -27,6 +27,19 @@ type pipes struct {
 	once   sync.Once
 	dials  atomic.Int64
 	down   atomic.Bool
+	mu     sync.Mutex
+	open   []net.Conn
+}
+
+// cut takes the network away, with the connections that there are.
+func (p *pipes) cut() {
+	p.down.Store(true)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, c := range p.open {
+		_ = c.Close()
+	}
+	p.open = nil
 }
 
 func newPipes() *pipes { return &pipes{conns: make(chan net.Conn), closed: make(chan struct{})} }
@@ -39,6 +52,9 @@ func (p *pipes) Dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	ours, theirs := net.Pipe()
 	select {
 	case p.conns <- theirs:
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.open = append(p.open, ours)
 		return ours, nil
 	case <-p.closed:
 		return nil, net.ErrClosed
@@ -118,7 +134,7 @@ func TestWeekAway(t *testing.T) {
 		})
 		time.Sleep(time.Hour)
 		before := network.dials.Load()
-		network.down.Store(true)
+		network.cut()
 		c.Reconnect()
 
 		const hours = 7 * 24
