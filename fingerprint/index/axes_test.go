@@ -133,6 +133,9 @@ func TestAxesMovedAndExpertsStacked(t *testing.T) {
 			add(t, db, "another", "1", "protected", fp)
 			for s, suspect := range c.ways {
 				for seed, want := range map[uint64]string{1: "ours", 9: ""} {
+					if want == "" && s != (r+1)%len(c.ways) {
+						continue // a stranger once for every order
+					}
 					fp, m := compute(t, each(c.model(seed), suspect), formats.BF16, fingerprint.Options{})
 					got, err := db.MatchFile(context.Background(), fp, m, fingerprint.Options{})
 					if err != nil {
