@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"weightwarden/internal/api"
 	"weightwarden/server/store"
@@ -177,7 +178,7 @@ func TestTablesForSpreadsheets(t *testing.T) {
 // Every page of the fortnight is there, whole and linked: the links of each page lead
 // to pages that answer.
 func TestEveryPageAndLinkOfTheDemoAnswers(t *testing.T) {
-	r := startIn(t, demo(t))
+	r := startIn(t, demo(t, time.Now()))
 	c, _ := r.signedIn(t, r.token)
 	link := regexp.MustCompile(`(?:href|action|hx-get)="(/[^"#]*)"`)
 	seen, todo, byPath := map[string]bool{}, []string{"/", "/search?q=ws-", "/search?q=WW-3", "/search?q=" + strings.Repeat("x", 399), "/audit?before=60", "/agents?show=silent"}, map[string]int{}
@@ -228,7 +229,7 @@ func TestEveryPageAndLinkOfTheDemoAnswers(t *testing.T) {
 
 // Roles see what they may and nothing else.
 func TestPagesByRole(t *testing.T) {
-	r := startIn(t, demo(t))
+	r := startIn(t, demo(t, time.Now()))
 	for role, pages := range map[string]map[string]int{
 		"reader":    {"/": 200, "/alerts": 200, "/inventory": 200, "/agents": 200, "/audit": 403, "/settings": 403, "/search?q=aurora": 200},
 		"auditor":   {"/": 200, "/alerts": 403, "/audit": 200, "/inventory": 403, "/alerts.csv": 403, "/search?q=ws": 200, "/models/aurora-7b": 200},
@@ -251,7 +252,7 @@ func TestPagesByRole(t *testing.T) {
 
 // A case is found by its reference; whoever may not read cases finds none.
 func TestSearchFindsCases(t *testing.T) {
-	r := startIn(t, demo(t))
+	r := startIn(t, demo(t, time.Now()))
 	c, _ := r.signedIn(t, r.token)
 	if _, _, body := r.send(t, c, "", "GET", "/search?q=ww-3", nil); !strings.Contains(string(body), "<b>WW-3</b>") {
 		t.Error("WW-3 is not found")

@@ -2,6 +2,7 @@ package server
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"testing"
@@ -12,9 +13,9 @@ import (
 )
 
 // demo makes a server with the made-up fortnight, closed again: its data folder.
-func demo(t *testing.T) string {
+func demo(t *testing.T, now time.Time) string {
 	t.Helper()
-	dir, now := t.TempDir(), time.Now()
+	dir := t.TempDir()
 	clock := demodata.NewClock(now)
 	s, err := New(t.Context(), Config{DataDir: dir, Version: "test", Log: slog.New(slog.NewTextHandler(t.Output(), nil)), Notice: io.Discard, Now: clock.Now})
 	if err != nil {
@@ -32,27 +33,34 @@ func demo(t *testing.T) string {
 	return dir
 }
 
-// Every kind of thing that a page shows is there.
+// Every kind of thing that a page shows is there, whatever the time of day.
 func TestDemoDataHasEverything(t *testing.T) {
-	st, err := store.Open(t.Context(), store.Config{Path: demo(t) + "/server.db"})
+	for hour := 1; hour < 24; hour += 6 {
+		t.Run(fmt.Sprint(hour), func(t *testing.T) { demoHasEverything(t, time.Date(2026, 11, 26, hour, 55, 0, 0, time.UTC)) })
+	}
+}
+
+func demoHasEverything(t *testing.T, now time.Time) {
+	st, err := store.Open(t.Context(), store.Config{Path: demo(t, now) + "/server.db", Now: func() time.Time { return now }})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer st.Close()
 	ctx := t.Context()
-	states, severities, places, hits := map[string]int{}, map[int]int{}, map[string]int{}, int64(0)
+	states, severities, places, verdicts, hits := map[string]int{}, map[int]int{}, map[string]int{}, map[string]int{}, int64(0)
 	err = st.EachAlert(ctx, store.AlertFilter{}, func(a store.Alert) error {
 		states[a.State]++
 		severities[a.Severity]++
 		places[a.DestClass]++
+		verdicts[string(a.Verdict)]++
 		hits += a.Hits
 		return nil
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if states[store.AlertOpen] < 3 || states[store.AlertAcknowledged] < 3 || states[store.AlertClosed] < 20 || len(severities) < 3 || len(places) < 8 {
-		t.Errorf("states %v, severities %v, places %v", states, severities, places)
+	if states[store.AlertOpen] < 3 || states[store.AlertAcknowledged] < 3 || states[store.AlertClosed] < 20 || len(severities) < 3 || len(places) < 8 || len(verdicts) < 8 {
+		t.Errorf("states %v, severities %v, places %v, verdicts %v", states, severities, places, verdicts)
 	}
 	phases, err := casePhases(t, st)
 	if err != nil || phases["closed"] < 3 || phases["contain"] == 0 || phases["detect"] == 0 || phases["recover"] == 0 {

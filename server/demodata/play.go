@@ -2,6 +2,7 @@ package demodata
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -104,31 +105,38 @@ func (w *world) model(name string) *model {
 // incident is one person's copying, told in one or more hits, and what the SOC
 // makes of it.
 func (w *world) incident(n int) []event {
-	s := one(w.rand, stories())
+	// Chance of its own: what happens does not hang on when the others happen. The
+	// newest come from every kind of story, so that every verdict is among the alerts.
+	r := rand.New(rand.NewPCG(w.Seed, uint64(100+n)))
+	all := stories()
+	s := one(r, all)
+	if n < 2*len(all) {
+		s = all[n%len(all)]
+	}
 	// Most lie in the days before, a few in the last hours, so that some are open.
-	ago := time.Duration(w.rand.Int64N(int64(Span - 30*time.Hour)))
+	ago := time.Duration(r.Int64N(int64(Span - 30*time.Hour)))
 	if n < 12 {
-		ago = time.Duration(w.rand.Int64N(int64(7 * time.Hour)))
+		ago = time.Duration(r.Int64N(int64(7 * time.Hour)))
 	}
 	start := w.now.Add(-ago)
 	if h := start.Hour(); h < 6 && n%5 != 0 {
 		start = start.Add(time.Duration(6-h) * time.Hour)
 	}
 	start = minTime(start, w.now.Add(-4*time.Minute))
-	a := w.pickAgent(s)
-	m := w.pickModel()
-	f := one(w.rand, m.files)
+	a := w.pickAgent(r, s)
+	m := w.pickModel(r)
+	f := one(r, m.files)
 	alert := ""
 	var out []event
-	for i := range 1 + w.rand.IntN(s.most) {
-		at := minTime(start.Add(time.Duration(i*(40+w.rand.IntN(500)))*time.Second), w.now.Add(-time.Minute))
+	for i := range 1 + r.IntN(s.most) {
+		at := minTime(start.Add(time.Duration(i*(40+r.IntN(500)))*time.Second), w.now.Add(-time.Minute))
 		out = append(out, event{at, func() error {
 			var err error
-			alert, err = w.hit(a, s.hit(w, a, m, f, i, w.Clock.Now().Add(-time.Duration(3+(n*7+i*5)%80)*time.Second)))
+			alert, err = w.hit(a, s.hit(r, a, m, f, i, n/len(all)+i, w.Clock.Now().Add(-time.Duration(3+(n*7+i*5)%80)*time.Second)))
 			return err
 		}})
 	}
-	return append(out, w.handling(n, start, func() string { return alert })...)
+	return append(out, w.handling(r, n, start, func() string { return alert })...)
 }
 
 func minTime(a, b time.Time) time.Time {
@@ -138,9 +146,9 @@ func minTime(a, b time.Time) time.Time {
 	return a
 }
 
-func (w *world) pickAgent(s story) *agent {
+func (w *world) pickAgent(r *rand.Rand, s story) *agent {
 	for {
-		a := one(w.rand, w.agents)
+		a := one(r, w.agents)
 		if a.role == s.role && a.silent == 0 && (s.os == "" || s.os == a.os) {
 			return a
 		}
@@ -148,9 +156,9 @@ func (w *world) pickAgent(s story) *agent {
 }
 
 // pickModel prefers what is worth stealing.
-func (w *world) pickModel() *model {
+func (w *world) pickModel(r *rand.Rand) *model {
 	weights := []int{6, 14, 4, 20, 20, 14, 4, 10, 4}
-	n := w.rand.IntN(96)
+	n := r.IntN(96)
 	for i, x := range weights {
 		if n -= x; n < 0 {
 			return &w.models[i]
@@ -179,8 +187,8 @@ func (w *world) hit(a *agent, h *api.Hit) (string, error) {
 
 // handling is what people do with an alert: older ones are closed, some are in
 // somebody's hands, the newest wait.
-func (w *world) handling(n int, start time.Time, alert func() string) []event {
-	who := one(w.rand, []string{analyst, analyst, analyst2})
+func (w *world) handling(r *rand.Rand, n int, start time.Time, alert func() string) []event {
+	who := one(r, []string{analyst, analyst, analyst2})
 	change := func(after time.Duration, c store.AlertChange) event {
 		at := start.Add(after)
 		return event{at, func() error {
@@ -192,21 +200,21 @@ func (w *world) handling(n int, start time.Time, alert func() string) []event {
 	}
 	say := func(s string) *string { return &s }
 	owner := say(who[:len(who)-len(" (SOC)")])
-	out := []event{change(time.Duration(20+w.rand.IntN(180))*time.Minute, store.AlertChange{State: say(store.AlertAcknowledged), Owner: owner})}
+	out := []event{change(time.Duration(20+r.IntN(180))*time.Minute, store.AlertChange{State: say(store.AlertAcknowledged), Owner: owner})}
 	switch {
 	case n < 12 && n%3 > 0 || n%11 == 0:
 		return nil
 	case n < 12 || n%4 == 0:
 		return out
 	}
-	r := one(w.rand, []struct{ word, note string }{
+	end := one(r, []struct{ word, note string }{
 		{"true_positive", "Copied on purpose. Medium taken in, account suspended, HR told."},
 		{"true_positive", "Deleted in the presence of the owner; sweep of the fleet found no other copy."},
 		{"false_positive", "Backup job of the storage team. Ticket OPS-3312 asks for an authorisation."},
 		{"authorised", "Agreed with the owner of the model; authorisation added."},
 		{"test", "Red team exercise of the quarter."},
 	})
-	return append(out, change(time.Duration(4+w.rand.IntN(50))*time.Hour, store.AlertChange{State: say(store.AlertClosed), Resolution: say(r.word), Note: say(r.note)}))
+	return append(out, change(time.Duration(4+r.IntN(50))*time.Hour, store.AlertChange{State: say(store.AlertClosed), Resolution: say(end.word), Note: say(end.note)}))
 }
 
 // servingEvents are copies that are meant to be: authorised, no alert.
@@ -215,10 +223,10 @@ func (w *world) servingEvents() []event {
 	s := story{role: "serving", user: "deploy", class: "fixed", event: "rename", words: []api.Word{api.Identical}, dir: "/srv/models/", chain: [][]string{{"/usr/lib/systemd/systemd", "--system"}, {"/opt/serve/bin/sync-models", "--pull"}}}
 	for i := range 46 {
 		at := w.now.Add(-Span + time.Duration(30+i*6)*time.Hour + time.Duration(i*7)*time.Minute)
-		a, m := w.pickAgent(s), &w.models[[]int{0, 1, 3, 4, 5, 6}[i%6]]
-		f := one(w.rand, m.files)
+		a, m := w.pickAgent(w.rand, s), &w.models[[]int{0, 1, 3, 4, 5, 6}[i%6]]
+		f, chance := one(w.rand, m.files), rand.New(rand.NewPCG(w.Seed, uint64(1000+i)))
 		out = append(out, event{minTime(at, w.now.Add(-time.Minute)), func() error {
-			_, err := w.hit(a, s.hit(w, a, m, f, i, w.Clock.Now()))
+			_, err := w.hit(a, s.hit(chance, a, m, f, i, i, w.Clock.Now()))
 			return err
 		}})
 	}

@@ -2,6 +2,7 @@ package demodata
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"path"
 	"strings"
 	"time"
@@ -47,8 +48,9 @@ func stories() []story {
 	}
 }
 
-// hit tells the n-th copy of a file.
-func (s story) hit(w *world, a *agent, m *model, f file, n int, at time.Time) *api.Hit {
+// hit tells the n-th copy of a file, judged by the story's turn-th word. What is
+// left to chance comes from r.
+func (s story) hit(r *rand.Rand, a *agent, m *model, f file, n, turn int, at time.Time) *api.Hit {
 	user := s.user
 	if user == "" {
 		user = a.user
@@ -64,7 +66,7 @@ func (s story) hit(w *world, a *agent, m *model, f file, n int, at time.Time) *a
 		dir = fmt.Sprintf(dir, user)
 	}
 	h := &api.Hit{ObservedAt: at, Event: s.event, Modified: at.Add(-3 * time.Second), Destination: s.dest, Snapshot: 2, User: api.User{Name: user, UID: 1000 + len(user)*7, From: "process"},
-		FileID: fmt.Sprintf("8:1:%d", 400000+w.rand.IntN(90000)), Action: "alert"}
+		FileID: fmt.Sprintf("8:1:%d", 400000+r.IntN(90000)), Action: "alert"}
 	h.Destination.Class = s.class
 	if h.Destination.Mount == "" {
 		h.Destination.Mount, h.Destination.Filesystem = "/", orElse(h.Destination.Filesystem, "ext4")
@@ -73,7 +75,7 @@ func (s story) hit(w *world, a *agent, m *model, f file, n int, at time.Time) *a
 		h.PreviousPath = dir + "." + name + ".part"
 	}
 	h.Process, h.ProcessNote = s.process(a, h.User.UID, n, at)
-	h.Verdict = w.verdict(m, f, one(w.rand, s.words), dir+name)
+	h.Verdict = verdict(r, m, f, s.words[turn%len(s.words)], dir+name)
 	return h
 }
 

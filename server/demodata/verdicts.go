@@ -2,6 +2,7 @@ package demodata
 
 import (
 	"fmt"
+	"math/rand/v2"
 
 	"weightwarden/internal/api"
 )
@@ -19,7 +20,7 @@ func parts() []struct {
 }
 
 // verdict judges a copy as the matcher would have put it.
-func (w *world) verdict(m *model, f file, word api.Word, p string) api.Verdict {
+func verdict(r *rand.Rand, m *model, f file, word api.Word, p string) api.Verdict {
 	v := api.Verdict{SchemaVersion: 1, Path: p, Size: f.size, Format: f.format, Verdict: word, Model: m.Name, ModelVersion: f.version, Kind: m.Kind, Artifact: f.name,
 		Confidence: 1, BytesRead: f.size, Seconds: float64(f.size) / 1.4e9, Evidence: []api.Evidence{}, Findings: []api.Finding{}}
 	whole := m.Name + " " + f.version
@@ -38,7 +39,7 @@ func (w *world) verdict(m *model, f file, word api.Word, p string) api.Verdict {
 		v.Digests = &api.Digests{Content: f.content, BLAKE3: digestOf("re" + p)}
 		say("tensor_digest", fmt.Sprintf("%d of %d tensors have registered digests.", m.tensors(), m.tensors()), float64(m.tensors()), "digest")
 	case api.Partial:
-		coverage = 0.08 + 0.6*w.rand.Float64()
+		coverage = 0.08 + 0.6*r.Float64()
 		v.Sentence = fmt.Sprintf("A part of %s: %.0f %% of its bytes are in this file.", whole, coverage*100)
 		v.Size = int64(float64(f.size) * coverage)
 		say("chunks", "Content-defined chunks of the registered file were found in order.", coverage, "digest")
@@ -73,12 +74,12 @@ func (w *world) verdict(m *model, f file, word api.Word, p string) api.Verdict {
 	}
 	v.PValue = &p1
 	v.Coverage = api.Coverage{Bytes: coverage, Tensors: coverage, Parameters: coverage}
-	v.Tensors = w.tensors(m, word, relation, coverage, cosine)
+	v.Tensors = tensors(r, m, word, relation, coverage, cosine)
 	return v
 }
 
 // tensors says which tensor became which, at most a thousand as in hits.
-func (w *world) tensors(m *model, word api.Word, relation string, coverage, cosine float64) []api.TensorMatch {
+func tensors(r *rand.Rand, m *model, word api.Word, relation string, coverage, cosine float64) []api.TensorMatch {
 	var out []api.TensorMatch
 	for layer := range m.layers {
 		if coverage < 1 && float64(layer) >= coverage*float64(m.layers) {
@@ -92,9 +93,9 @@ func (w *world) tensors(m *model, word api.Word, relation string, coverage, cosi
 			name := fmt.Sprintf("model.layers.%d.%s", layer, p.name)
 			c := cosine
 			if word == api.Derived || word == api.Merged {
-				c = 1 - (1-cosine)*2*float64(layer)/float64(m.layers)*(0.5+w.rand.Float64())
+				c = 1 - (1-cosine)*2*float64(layer)/float64(m.layers)*(0.5+r.Float64())
 			} else if cosine < 1 {
-				c = 1 - (1-cosine)*(0.4+1.2*w.rand.Float64())
+				c = 1 - (1-cosine)*(0.4+1.2*r.Float64())
 			}
 			t := api.TensorMatch{Suspect: name, Registered: name, Relation: relation, Cosine: c, Parameters: n}
 			if word == api.Quantised {
