@@ -378,18 +378,71 @@ func (w *worker) do(j job) {
 // chunkPiece cuts and hashes the bytes of p. With lean, when they are sketched too, only
 // sampled chunks are hashed.
 func (w *worker) chunkPiece(p *plan, tee func([]byte) error, lean bool) {
-	r, err := w.open(p)
-	if err != nil {
-		w.note(p.Length, err.Error())
-		p.Length = 0
-		return
-	}
 	out := w.newCollector(lean)
-	n, err := w.split.SplitTee(&ctxReader{w: w, r: r}, tee, out.emit)
+	n, shown, err := w.cutLent(p, tee, out.emit)
+	if err == nil && n < p.Length {
+		var more int64
+		more, err = w.cutRead(p, n, skipping(shown-n, tee), out.emit)
+		if n += more; err == nil && n < p.Length {
+			err = fmt.Errorf("%w: the file became shorter", formats.ErrTruncated)
+		}
+	}
 	if err != nil && w.ctx.Err() == nil {
 		w.note(p.Length-n, fmt.Sprintf("%d of %d bytes at offset %d were not read: %v", p.Length-n, p.Length, p.Offset, err))
 	}
 	out.into(&p.Piece, n)
+}
+
+// lentAtOnce is how much of a file is mapped at a time: enough that mapping costs
+// nothing beside the work, little beside the memory of the process.
+const lentAtOnce = 8 << 20
+
+// cutLent cuts p where its bytes lie in memory, as far as they do. It returns the bytes cut, and those that tee
+// was shown.
+func (w *worker) cutLent(p *plan, tee func([]byte) error, emit chunk.Emit) (cut, shown int64, err error) {
+	if p.logical {
+		return 0, 0, nil
+	}
+	f := &w.layout.files[p.File]
+	for cut < p.Length && err == nil {
+		if err := w.ctx.Err(); err != nil {
+			return cut, shown, err
+		}
+		end := min(p.Length, shown+lentAtOnce)
+		var lent bool
+		lent, err = formats.Lend(f.source, p.Offset-f.offset+cut, end-cut, func(data []byte) error {
+			n, err := w.split.Window(data, int(shown-cut), end == p.Length, tee, emit)
+			cut += int64(n)
+			return err
+		})
+		if !lent {
+			break
+		}
+		w.count(end - shown)
+		shown = end
+	}
+	return cut, shown, err
+}
+
+// cutRead cuts p from byte number from on, where a chunk begins.
+func (w *worker) cutRead(p *plan, from int64, tee func([]byte) error, emit chunk.Emit) (int64, error) {
+	r, err := w.open(p, from)
+	if err != nil {
+		return 0, err
+	}
+	return w.split.SplitTee(&ctxReader{w: w, r: r}, tee, emit)
+}
+
+// skipping is tee without the first n bytes.
+func skipping(n int64, tee func([]byte) error) func([]byte) error {
+	if n == 0 || tee == nil {
+		return tee
+	}
+	return func(block []byte) error {
+		k := min(n, int64(len(block)))
+		n -= k
+		return tee(block[k:])
+	}
 }
 
 // chunkPhases is chunkPiece for bytes of which nobody knows where numbers begin: they are
@@ -465,13 +518,14 @@ func (c *collector) into(p *Piece, n int64) {
 	p.Digest = pieceDigest(c.chunks)
 }
 
-func (w *worker) open(p *plan) (io.Reader, error) {
+// open reads p from byte number from on, which is 0 for what is read through the tensor.
+func (w *worker) open(p *plan, from int64) (io.Reader, error) {
 	if p.logical {
 		return w.model.Tensors[p.tensor].Reader()
 	}
 	f := &w.layout.files[p.File]
 	// Offsets of pieces are those of the base file, which f is.
-	return io.NewSectionReader(f.source, p.Offset-f.offset, p.Length), nil
+	return io.NewSectionReader(f.source, p.Offset-f.offset+from, p.Length-from), nil
 }
 
 func (w *worker) chunkKey(b []byte) (key ChunkKey) {

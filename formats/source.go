@@ -104,6 +104,33 @@ type Based interface {
 	Base() (Source, int64)
 }
 
+// Lend implements Lender, where the other Source does.
+func (s *section) Lend(off, length int64, use func(data []byte) error) (bool, error) {
+	if off < 0 || length < 0 || off > s.length || length > s.length-off {
+		return false, nil
+	}
+	return Lend(s.src, s.offset+off, length, use)
+}
+
+// Lender is the optional ability of a Source to show bytes where they lie in memory,
+// which saves copying them.
+type Lender interface {
+	// Lend calls use with length bytes from off on and returns its error. It says
+	// false, and does not call, where they do not lie in memory already: they are to
+	// be read then. They are valid during the call only, must not be written to, and
+	// may change while they are looked at. A file that becomes shorter meanwhile ends
+	// the call of use wherever it was, with ErrTruncated.
+	Lend(off, length int64, use func(data []byte) error) (bool, error)
+}
+
+// Lend is src's own, or false where it has none.
+func Lend(src Source, off, length int64, use func(data []byte) error) (bool, error) {
+	if l, ok := src.(Lender); ok {
+		return l.Lend(off, length, use)
+	}
+	return false, nil
+}
+
 // BytesSource is a Source over bytes in memory.
 type BytesSource []byte
 
@@ -123,6 +150,14 @@ func (b BytesSource) ReadAt(p []byte, off int64) (int, error) {
 		return n, io.EOF
 	}
 	return n, nil
+}
+
+// Lend implements Lender.
+func (b BytesSource) Lend(off, length int64, use func(data []byte) error) (bool, error) {
+	if off < 0 || length < 0 || off > b.Size() || length > b.Size()-off {
+		return false, nil
+	}
+	return true, use(b[off:][:length:length])
 }
 
 // ReadFull fills p from src at off. A source that ends early gives

@@ -2,6 +2,7 @@ package scan
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 
@@ -69,23 +70,51 @@ func (s *source) Descriptor() *os.File {
 
 // ReadAt implements api.File.
 func (s *source) ReadAt(p []byte, off int64) (int, error) {
-	if err := s.ctx.Err(); err != nil {
+	if err := s.begin(); err != nil {
 		return 0, err
+	}
+	n, err := s.file.ReadAt(p, off)
+	if werr := s.pay(n); werr != nil {
+		return 0, werr
+	}
+	return n, err
+}
+
+// Lend implements formats.Lender. What is lent counts as read, and costs the same of the rate.
+func (s *source) Lend(off, length int64, use func(data []byte) error) (bool, error) {
+	if err := s.begin(); err != nil {
+		return false, nil // the read that follows tells why
+	}
+	lent, err := s.file.Lend(off, length, use)
+	if !lent {
+		return false, nil
+	}
+	return true, errors.Join(err, s.pay(int(length)))
+}
+
+// begin waits while others need the machine.
+func (s *source) begin() error {
+	if err := s.ctx.Err(); err != nil {
+		return err
 	}
 	if s.yield != nil {
 		s.yield(s.ctx)
 	}
-	n, err := s.file.ReadAt(p, off)
+	return nil
+}
+
+// pay counts n bytes, and waits for as long as the rate wants it.
+func (s *source) pay(n int) error {
 	s.count.Bytes.Add(uint64(n))
 	if s.limit == nil {
-		return n, err
+		return nil
 	}
 	for left := n; left > 0; {
 		step := min(left, s.limit.Burst())
-		if werr := s.limit.WaitN(s.ctx, step); werr != nil {
-			return 0, werr
+		if err := s.limit.WaitN(s.ctx, step); err != nil {
+			return err
 		}
 		left -= step
 	}
-	return n, err
+	return nil
 }

@@ -119,18 +119,46 @@ func (s *Splitter) room() []byte {
 // take cuts after n bytes more.
 func (s *Splitter) take(n int, last bool, emit Emit) error {
 	s.end += n
-	for s.end > s.start {
-		cut, sampled := s.cut(s.buf[s.start:s.end], s.searched, last)
+	used, err := s.chunks(s.buf[s.start:s.end], s.searched, last, emit)
+	s.start += used
+	s.searched = s.end - s.start
+	return err
+}
+
+// chunks emits the chunks that end in data and returns what they take. The first
+// searched bytes hold no cut.
+func (s *Splitter) chunks(data []byte, searched int, last bool, emit Emit) (used int, err error) {
+	for used < len(data) {
+		cut, sampled := s.cut(data[used:], searched, last)
 		if cut == 0 {
-			s.searched = s.end - s.start
-			return nil
+			break
 		}
-		if err := emit(s.buf[s.start:s.start+cut], sampled); err != nil {
-			return err
+		if err := emit(data[used:used+cut], sampled); err != nil {
+			return used, err
 		}
-		s.start, s.searched = s.start+cut, 0
+		used, searched = used+cut, 0
 	}
-	return nil
+	return used, nil
+}
+
+// Window is Split for a part of a stream that lies in memory: it emits the chunks
+// that end in data and returns what they take. Data begins where a chunk does; its first
+// shown bytes were seen by the call before, and what that did not take comes again.
+// Every block of the others is shown to tee. last says that the stream ends here.
+func (s *Splitter) Window(data []byte, shown int, last bool, tee func(block []byte) error, emit Emit) (used int, err error) {
+	for end := shown; end < len(data); {
+		block := data[end:min(len(data), end+readAhead)]
+		end += len(block)
+		n, err := s.chunks(data[used:end], max(0, end-len(block)-used), last && end == len(data), emit)
+		used += n
+		if err == nil && tee != nil {
+			err = tee(block) // after the search, which brings the bytes into the cache in order
+		}
+		if err != nil {
+			return used, err
+		}
+	}
+	return used, nil
 }
 
 // cut returns the length of the first chunk of data and whether it is sampled; 0

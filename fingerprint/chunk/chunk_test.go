@@ -167,3 +167,35 @@ func TestFeed(t *testing.T) {
 		}
 	}
 }
+
+// Window cuts as Split does, however much it is shown at a time.
+func TestWindow(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 6))
+	for _, n := range []int{1, 1024, 40 << 10, 1 << 20, 3<<20 + 5} {
+		data := made(n)
+		s := NewSplitter(rule)
+		var got []piece
+		var all, seen []byte
+		for cut, shown := 0, 0; cut < n; {
+			end := min(n, shown+1+r.IntN(400<<10))
+			used, err := s.Window(data[cut:end], shown-cut, end == n, func(b []byte) error {
+				seen = append(seen, b...)
+				return nil
+			}, func(b []byte, sampled bool) error {
+				got, all = append(got, piece{len(b), sampled}), append(all, b...)
+				return nil
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			cut, shown = cut+used, end
+		}
+		if !slices.Equal(got, byDefinition(data)) || !bytes.Equal(all, data) || !bytes.Equal(seen, data) {
+			t.Errorf("%d bytes: %d chunks of %d bytes, %d shown", n, len(got), len(all), len(seen))
+		}
+	}
+	want := errors.New("enough")
+	if n, err := NewSplitter(rule).Window(made(1<<20), 0, true, nil, func([]byte, bool) error { return want }); n != 0 || err != want {
+		t.Errorf("%d, %v", n, err)
+	}
+}

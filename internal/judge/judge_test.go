@@ -151,6 +151,9 @@ type broken struct {
 	from int64
 }
 
+// Lend says that the bytes are to be read.
+func (b *broken) Lend(int64, int64, func([]byte) error) (bool, error) { return false, nil }
+
 func (b *broken) ReadAt(p []byte, off int64) (int, error) {
 	if off+int64(len(p)) > b.from {
 		n := max(0, min(b.from-off, int64(len(p))))

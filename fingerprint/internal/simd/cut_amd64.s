@@ -60,7 +60,7 @@ done:
 	RET
 
 // func cutGroupsAVX512(data *byte, groups int, c1 uint32, c2 uint32, last uint32) int
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·cutGroupsAVX512(SB), NOSPLIT, $0-40
 	MOVQ         data+0(FP), AX
 	MOVQ         groups+8(FP), CX
@@ -73,29 +73,33 @@ TEXT ·cutGroupsAVX512(SB), NOSPLIT, $0-40
 	XORQ         DX, DX
 
 loop:
-	CMPQ     DX, CX
-	JGE      done
-	VPMULLD  (AX), Z0, Z3
-	VPMULLD  4(AX), Z1, Z4
-	VPADDD   Z3, Z4, Z3
-	VPMULLD  64(AX), Z0, Z4
-	VPMULLD  68(AX), Z1, Z5
-	VPADDD   Z4, Z5, Z4
-	VPMULLD  128(AX), Z0, Z5
-	VPMULLD  132(AX), Z1, Z6
-	VPADDD   Z5, Z6, Z5
-	VPMULLD  192(AX), Z0, Z6
-	VPMULLD  196(AX), Z1, Z7
-	VPADDD   Z6, Z7, Z6
-	VPMINUD  Z3, Z4, Z3
-	VPMINUD  Z5, Z6, Z5
-	VPMINUD  Z3, Z5, Z3
-	VPCMPUD  $0x02, Z2, Z3, K1
-	KORTESTW K1, K1
-	JNZ      done
-	ADDQ     $0x00000100, AX
-	INCQ     DX
-	JMP      loop
+	CMPQ       DX, CX
+	JGE        done
+	PREFETCHT0 8192(AX)
+	VPMULLD    (AX), Z0, Z3
+	VPMULLD    4(AX), Z1, Z4
+	VPADDD     Z3, Z4, Z3
+	PREFETCHT0 8256(AX)
+	VPMULLD    64(AX), Z0, Z4
+	VPMULLD    68(AX), Z1, Z5
+	VPADDD     Z4, Z5, Z4
+	PREFETCHT0 8320(AX)
+	VPMULLD    128(AX), Z0, Z5
+	VPMULLD    132(AX), Z1, Z6
+	VPADDD     Z5, Z6, Z5
+	PREFETCHT0 8384(AX)
+	VPMULLD    192(AX), Z0, Z6
+	VPMULLD    196(AX), Z1, Z7
+	VPADDD     Z6, Z7, Z6
+	VPMINUD    Z3, Z4, Z3
+	VPMINUD    Z5, Z6, Z5
+	VPMINUD    Z3, Z5, Z3
+	VPCMPUD    $0x02, Z2, Z3, K1
+	KORTESTW   K1, K1
+	JNZ        done
+	ADDQ       $0x00000100, AX
+	INCQ       DX
+	JMP        loop
 
 done:
 	VZEROUPPER
