@@ -1,4 +1,5 @@
-// Command decode writes the AVX2 kernels that widen packed weights to float32.
+// Command decode writes the kernels that widen packed weights to float32: for AVX2, and those that matter most for
+// AVX-512 too.
 package main
 
 import (
@@ -28,6 +29,8 @@ func main() {
 	decodeQ2K()
 	decodeIQ4()
 	decodeMXFP4()
+	wideBF16()
+	wideQ4K()
 	Generate()
 }
 

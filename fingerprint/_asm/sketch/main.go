@@ -1,5 +1,5 @@
 // Command sketch writes the kernels of the row sketch, the row statistics and the column sums for AVX2, and the
-// row sketch for AVX-512 too.
+// first two for AVX-512 too.
 package main
 
 import (
@@ -16,6 +16,7 @@ func main() {
 	stats()
 	addScaled()
 	wideAccumulate(k)
+	wideStats()
 	Generate()
 }
 

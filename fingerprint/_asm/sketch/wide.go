@@ -54,3 +54,37 @@ func wideAccumulate(k constant) {
 	VZEROUPPER()
 	RET()
 }
+
+// wideStats keeps the 32 lanes of sums and of sums of squares of stats in 4 registers.
+func wideStats() {
+	TEXT("statsAVX512", NOSPLIT, "func(lanes, row *float32, groups int)")
+	Pragma("noescape")
+	Doc("statsAVX512 is statsAVX2 by wider registers.")
+	lanes, row, groups := Load(Param("lanes"), GP64()), Load(Param("row"), GP64()), Load(Param("groups"), GP64())
+	var part [4]VecVirtual
+	for i := range part {
+		part[i] = ZMM()
+		VMOVUPS(Mem{Base: lanes, Disp: 64 * i}, part[i])
+	}
+
+	Label("loop")
+	TESTQ(groups, groups)
+	JLE(LabelRef("done"))
+	for i := range 2 {
+		v, t := ZMM(), ZMM()
+		VMOVUPS(Mem{Base: row, Disp: 64 * i}, v)
+		VADDPS(v, part[i], part[i])
+		VMULPS(v, v, t)
+		VADDPS(t, part[2+i], part[2+i])
+	}
+	ADDQ(Imm(128), row)
+	DECQ(groups)
+	JMP(LabelRef("loop"))
+
+	Label("done")
+	for i := range part {
+		VMOVUPS(part[i], Mem{Base: lanes, Disp: 64 * i})
+	}
+	VZEROUPPER()
+	RET()
+}

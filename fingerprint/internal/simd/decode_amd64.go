@@ -78,3 +78,13 @@ func decodeIQ4XSAVX2(dst *float32, src *byte, blocks int)
 //
 //go:noescape
 func decodeMXFP4AVX2(dst *float32, src *byte, blocks int)
+
+// widenBF16AVX512 is widenBF16AVX2 by wider registers.
+//
+//go:noescape
+func widenBF16AVX512(dst *float32, src *byte, groups int)
+
+// decodeQ4KAVX512 is decodeQ4KAVX2 by tables of the 16 values of a sub-block.
+//
+//go:noescape
+func decodeQ4KAVX512(dst *float32, src *byte, blocks int)

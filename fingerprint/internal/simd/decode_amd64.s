@@ -2266,3 +2266,181 @@ scaled:
 done:
 	VZEROUPPER
 	RET
+
+// func widenBF16AVX512(dst *float32, src *byte, groups int)
+// Requires: AVX, AVX512F
+TEXT ·widenBF16AVX512(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), AX
+	MOVQ src+8(FP), CX
+	MOVQ groups+16(FP), DX
+
+loop:
+	TESTQ     DX, DX
+	JLE       done
+	VPMOVZXWD (CX), Z0
+	VPSLLD    $0x10, Z0, Z0
+	VMOVUPS   Z0, (AX)
+	VPMOVZXWD 32(CX), Z0
+	VPSLLD    $0x10, Z0, Z0
+	VMOVUPS   Z0, 64(AX)
+	ADDQ      $0x00000080, AX
+	ADDQ      $0x00000040, CX
+	DECQ      DX
+	JMP       loop
+
+done:
+	VZEROUPPER
+	RET
+
+DATA q4kCodes<>+0(SB)/4, $(0.0)
+DATA q4kCodes<>+4(SB)/4, $(1.0)
+DATA q4kCodes<>+8(SB)/4, $(2.0)
+DATA q4kCodes<>+12(SB)/4, $(3.0)
+DATA q4kCodes<>+16(SB)/4, $(4.0)
+DATA q4kCodes<>+20(SB)/4, $(5.0)
+DATA q4kCodes<>+24(SB)/4, $(6.0)
+DATA q4kCodes<>+28(SB)/4, $(7.0)
+DATA q4kCodes<>+32(SB)/4, $(8.0)
+DATA q4kCodes<>+36(SB)/4, $(9.0)
+DATA q4kCodes<>+40(SB)/4, $(10.0)
+DATA q4kCodes<>+44(SB)/4, $(11.0)
+DATA q4kCodes<>+48(SB)/4, $(12.0)
+DATA q4kCodes<>+52(SB)/4, $(13.0)
+DATA q4kCodes<>+56(SB)/4, $(14.0)
+DATA q4kCodes<>+60(SB)/4, $(15.0)
+GLOBL q4kCodes<>(SB), RODATA|NOPTR, $64
+
+// func decodeQ4KAVX512(dst *float32, src *byte, blocks int)
+// Requires: AVX, AVX2, AVX512F, F16C
+TEXT ·decodeQ4KAVX512(SB), NOSPLIT, $64-24
+	VMOVUPS q4kCodes<>+0(SB), Z0
+	MOVQ    dst+0(FP), AX
+	MOVQ    src+8(FP), CX
+	MOVQ    blocks+16(FP), DX
+
+loop:
+	TESTQ        DX, DX
+	JLE          done
+	MOVL         4(CX), BX
+	MOVL         8(CX), SI
+	MOVL         12(CX), DI
+	MOVL         DI, R9
+	ANDL         $0x0f0f0f0f, R9
+	MOVL         BX, R8
+	SHRL         $0x02, R8
+	ANDL         $0x30303030, R8
+	ORL          R8, R9
+	SHRL         $0x04, DI
+	ANDL         $0x0f0f0f0f, DI
+	MOVL         SI, R8
+	SHRL         $0x02, R8
+	ANDL         $0x30303030, R8
+	ORL          R8, DI
+	ANDL         $0x3f3f3f3f, BX
+	ANDL         $0x3f3f3f3f, SI
+	SHLQ         $0x20, R9
+	SHLQ         $0x20, DI
+	ORQ          BX, R9
+	ORQ          SI, DI
+	VMOVQ        R9, X1
+	VPMOVZXBD    X1, Y1
+	VCVTDQ2PS    Y1, Y1
+	VPBROADCASTW (CX), X2
+	VCVTPH2PS    X2, Y2
+	VMULPS       Y1, Y2, Y1
+	VMOVUPS      Y1, (SP)
+	VMOVQ        DI, X1
+	VPMOVZXBD    X1, Y1
+	VCVTDQ2PS    Y1, Y1
+	VPBROADCASTW 2(CX), X2
+	VCVTPH2PS    X2, Y2
+	VMULPS       Y1, Y2, Y1
+	VMOVUPS      Y1, 32(SP)
+	VBROADCASTSS (SP), Z1
+	VBROADCASTSS 32(SP), Z2
+	VMULPS       Z0, Z1, Z1
+	VSUBPS       Z2, Z1, Z1
+	VBROADCASTSS 4(SP), Z2
+	VBROADCASTSS 36(SP), Z3
+	VMULPS       Z0, Z2, Z2
+	VSUBPS       Z3, Z2, Z2
+	VPMOVZXBD    16(CX), Z3
+	VPSRLD       $0x04, Z3, Z4
+	VPERMPS      Z1, Z3, Z3
+	VMOVUPS      Z3, (AX)
+	VPERMPS      Z2, Z4, Z4
+	VMOVUPS      Z4, 128(AX)
+	VPMOVZXBD    32(CX), Z3
+	VPSRLD       $0x04, Z3, Z4
+	VPERMPS      Z1, Z3, Z3
+	VMOVUPS      Z3, 64(AX)
+	VPERMPS      Z2, Z4, Z4
+	VMOVUPS      Z4, 192(AX)
+	VBROADCASTSS 8(SP), Z1
+	VBROADCASTSS 40(SP), Z2
+	VMULPS       Z0, Z1, Z1
+	VSUBPS       Z2, Z1, Z1
+	VBROADCASTSS 12(SP), Z2
+	VBROADCASTSS 44(SP), Z3
+	VMULPS       Z0, Z2, Z2
+	VSUBPS       Z3, Z2, Z2
+	VPMOVZXBD    48(CX), Z3
+	VPSRLD       $0x04, Z3, Z4
+	VPERMPS      Z1, Z3, Z3
+	VMOVUPS      Z3, 256(AX)
+	VPERMPS      Z2, Z4, Z4
+	VMOVUPS      Z4, 384(AX)
+	VPMOVZXBD    64(CX), Z3
+	VPSRLD       $0x04, Z3, Z4
+	VPERMPS      Z1, Z3, Z3
+	VMOVUPS      Z3, 320(AX)
+	VPERMPS      Z2, Z4, Z4
+	VMOVUPS      Z4, 448(AX)
+	VBROADCASTSS 16(SP), Z1
+	VBROADCASTSS 48(SP), Z2
+	VMULPS       Z0, Z1, Z1
+	VSUBPS       Z2, Z1, Z1
+	VBROADCASTSS 20(SP), Z2
+	VBROADCASTSS 52(SP), Z3
+	VMULPS       Z0, Z2, Z2
+	VSUBPS       Z3, Z2, Z2
+	VPMOVZXBD    80(CX), Z3
+	VPSRLD       $0x04, Z3, Z4
+	VPERMPS      Z1, Z3, Z3
+	VMOVUPS      Z3, 512(AX)
+	VPERMPS      Z2, Z4, Z4
+	VMOVUPS      Z4, 640(AX)
+	VPMOVZXBD    96(CX), Z3
+	VPSRLD       $0x04, Z3, Z4
+	VPERMPS      Z1, Z3, Z3
+	VMOVUPS      Z3, 576(AX)
+	VPERMPS      Z2, Z4, Z4
+	VMOVUPS      Z4, 704(AX)
+	VBROADCASTSS 24(SP), Z1
+	VBROADCASTSS 56(SP), Z2
+	VMULPS       Z0, Z1, Z1
+	VSUBPS       Z2, Z1, Z1
+	VBROADCASTSS 28(SP), Z2
+	VBROADCASTSS 60(SP), Z3
+	VMULPS       Z0, Z2, Z2
+	VSUBPS       Z3, Z2, Z2
+	VPMOVZXBD    112(CX), Z3
+	VPSRLD       $0x04, Z3, Z4
+	VPERMPS      Z1, Z3, Z3
+	VMOVUPS      Z3, 768(AX)
+	VPERMPS      Z2, Z4, Z4
+	VMOVUPS      Z4, 896(AX)
+	VPMOVZXBD    128(CX), Z3
+	VPSRLD       $0x04, Z3, Z4
+	VPERMPS      Z1, Z3, Z3
+	VMOVUPS      Z3, 832(AX)
+	VPERMPS      Z2, Z4, Z4
+	VMOVUPS      Z4, 960(AX)
+	ADDQ         $0x00000400, AX
+	ADDQ         $0x00000090, CX
+	DECQ         DX
+	JMP          loop
+
+done:
+	VZEROUPPER
+	RET

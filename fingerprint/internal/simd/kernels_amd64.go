@@ -80,7 +80,11 @@ func (p path) statsGroups(s *partial, row []float32) int {
 	if !p.avx2() || groups == 0 {
 		return 0
 	}
-	statsAVX2(&s.sum[0], &row[0], groups) // squares follow the sums
+	if p == pathAVX512 { // called by name, lest s move to the heap
+		statsAVX512(&s.sum[0], &row[0], groups) // squares follow the sums
+	} else {
+		statsAVX2(&s.sum[0], &row[0], groups)
+	}
 	return lanes * groups
 }
 
@@ -108,7 +112,7 @@ func (p path) widenGroups(dst []float32, src []byte, w widening) int {
 	case widenF16:
 		widenF16AVX2(&dst[0], &src[0], groups)
 	case widenBF16:
-		widenBF16AVX2(&dst[0], &src[0], groups)
+		p.bf16Kernel()(&dst[0], &src[0], groups)
 	case widenI8:
 		widenI8AVX2(&dst[0], &src[0], groups)
 	case widenF8E4M3:
@@ -119,6 +123,22 @@ func (p path) widenGroups(dst []float32, src []byte, w widening) int {
 		return 0
 	}
 	return 32 * groups
+}
+
+// bf16Kernel returns the kernel for bfloat16 of the paths that have AVX2.
+func (p path) bf16Kernel() func(dst *float32, src *byte, groups int) {
+	if p == pathAVX512 {
+		return widenBF16AVX512
+	}
+	return widenBF16AVX2
+}
+
+// q4kKernel returns the kernel for Q4_K of the paths that have AVX2.
+func (p path) q4kKernel() func(dst *float32, src *byte, blocks int) {
+	if p == pathAVX512 {
+		return decodeQ4KAVX512
+	}
+	return decodeQ4KAVX2
 }
 
 // decodeSomeBlocks returns the number of blocks decoded.
@@ -134,7 +154,7 @@ func (p path) decodeSomeBlocks(dst []float32, src []byte, b block) int {
 	case blockQ4_0:
 		decodeQ4_0AVX2(&dst[0], &src[0], n)
 	case blockQ4_K:
-		decodeQ4KAVX2(&dst[0], &src[0], n)
+		p.q4kKernel()(&dst[0], &src[0], n)
 	case blockQ6_K:
 		decodeQ6KAVX2(&dst[0], &src[0], n)
 	case blockQ5_K:

@@ -30,12 +30,13 @@ func TestWideKernelsAreTaken(t *testing.T) {
 	data := bytes.Repeat([]byte{0xff}, 2*256+128+4)
 	eachPath(t, func(t *testing.T, p path) {
 		all, wide := 0, 0 // bytes that kernels search
-		kernel := accumulateClippedAVX2
+		kernel, bf16, q4k := accumulateClippedAVX2, widenBF16AVX2, decodeQ4KAVX2
 		switch p {
 		case pathAVX2:
 			all = len(data) - 4
 		case pathAVX512:
-			all, wide, kernel = len(data)-4, 2*256, accumulateClippedAVX512
+			all, wide = len(data)-4, 2*256
+			kernel, bf16, q4k = accumulateClippedAVX512, widenBF16AVX512, decodeQ4KAVX512
 		}
 		if got := p.skipUncut(data, 1, 0, 1, 0); got != all {
 			t.Errorf("%d bytes were searched by kernels, want %d", got, all)
@@ -43,8 +44,10 @@ func TestWideKernelsAreTaken(t *testing.T) {
 		if got := p.skipUncutWide(data, 1, 0, 1, 0); got != wide {
 			t.Errorf("%d bytes were searched by the wide kernel, want %d", got, wide)
 		}
-		if reflect.ValueOf(p.clippedKernel()).Pointer() != reflect.ValueOf(kernel).Pointer() {
-			t.Error("the row sketch is another path's")
+		for name, pair := range map[string][2]any{"the row sketch": {p.clippedKernel(), kernel}, "BF16": {p.bf16Kernel(), bf16}, "Q4_K": {p.q4kKernel(), q4k}} {
+			if reflect.ValueOf(pair[0]).Pointer() != reflect.ValueOf(pair[1]).Pointer() {
+				t.Errorf("the kernel of %s is another path's", name)
+			}
 		}
 	})
 }

@@ -8,7 +8,7 @@ type path uint8
 const (
 	pathPure path = iota
 	pathAVX2
-	pathAVX512 // the kernels of AVX2, wider ones of the cut search and the row sketch, and one more for hashing
+	pathAVX512 // the kernels of AVX2, wider ones of those that cost most, and one more for hashing
 	pathNEON
 )
 

@@ -28,3 +28,8 @@ func addScaledAVX2(cols *float32, row *float32, groups int, flip uint32)
 //
 //go:noescape
 func accumulateClippedAVX512(acc *float32, row *float32, signs *uint32, groups int, step int, mean float32, limit float32)
+
+// statsAVX512 is statsAVX2 by wider registers.
+//
+//go:noescape
+func statsAVX512(lanes *float32, row *float32, groups int)

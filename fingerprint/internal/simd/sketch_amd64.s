@@ -384,3 +384,37 @@ done:
 	VMOVUPS Z7, 192(AX)
 	VZEROUPPER
 	RET
+
+// func statsAVX512(lanes *float32, row *float32, groups int)
+// Requires: AVX, AVX512F
+TEXT ·statsAVX512(SB), NOSPLIT, $0-24
+	MOVQ    lanes+0(FP), AX
+	MOVQ    row+8(FP), CX
+	MOVQ    groups+16(FP), DX
+	VMOVUPS (AX), Z0
+	VMOVUPS 64(AX), Z1
+	VMOVUPS 128(AX), Z2
+	VMOVUPS 192(AX), Z3
+
+loop:
+	TESTQ   DX, DX
+	JLE     done
+	VMOVUPS (CX), Z4
+	VADDPS  Z4, Z0, Z0
+	VMULPS  Z4, Z4, Z4
+	VADDPS  Z4, Z2, Z2
+	VMOVUPS 64(CX), Z4
+	VADDPS  Z4, Z1, Z1
+	VMULPS  Z4, Z4, Z4
+	VADDPS  Z4, Z3, Z3
+	ADDQ    $0x80, CX
+	DECQ    DX
+	JMP     loop
+
+done:
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, 64(AX)
+	VMOVUPS Z2, 128(AX)
+	VMOVUPS Z3, 192(AX)
+	VZEROUPPER
+	RET
