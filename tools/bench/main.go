@@ -25,11 +25,11 @@ func main() {
 	flag.StringVar(&o.dir, "dir", os.TempDir(), "folder for files of -size bytes")
 	flag.StringVar(&o.out, "out", "docs/performance.md", "report to write")
 	flag.StringVar(&o.b3sum, "b3sum", "", "b3sum program (default: the one in PATH)")
-	flag.Int64Var(&o.size, "size", 1<<30, "bytes of the test files")
+	flag.Int64Var(&o.size, "size", 4<<30, "bytes of the test files")
 	flag.IntVar(&o.pairs, "pairs", 5, "paired runs of each comparison")
 	flag.Int64Var(&o.largest, "largest", 100<<30, "bytes of the largest synthetic file that is fingerprinted in whole")
 	flag.IntVar(&o.models, "models", 1000, "models of the largest registry")
-	flag.StringVar(&o.only, "only", "", "run this section alone: machine, compare, growth, triage, decoding or lookups")
+	flag.StringVar(&o.only, "only", "", "run this section alone: machine, compare, profile, growth, triage, decoding or lookups")
 	flag.Parse()
 	err := error(nil)
 	if *one != "" {
@@ -48,7 +48,7 @@ func run(o options) error {
 	sections := []struct {
 		name string
 		run  func(options, *report) error
-	}{{"machine", machine}, {"compare", compare}, {"growth", growth}, {"triage", triage}, {"decoding", decoding}, {"lookups", lookups}}
+	}{{"machine", machine}, {"compare", compare}, {"profile", profile}, {"growth", growth}, {"triage", triage}, {"decoding", decoding}, {"lookups", lookups}}
 	for _, section := range sections {
 		if o.only != "" && o.only != section.name {
 			continue

@@ -31,46 +31,39 @@ func (r *report) fresh() string {
 
 const preface = `# Performance
 
-Written by ` + "`make bench`" + `; every figure but the profile was measured in that run, on the machine named. A ratio is the median over
+Written by ` + "`make bench`" + `; every figure but those of the last section was measured in that run, on the machine named. A ratio is the median over
 paired runs, one right after the other on the same file in the page cache, so that load by others hits both. *Processor
 time* (user and system, of all threads) is shown beside wall time because it is what a busy machine gives up.
 
 - **lean** is what ` + "`fpcheck`" + ` and the agent do when they read a whole file: every byte is read and cut into chunks, one chunk in
   eight is hashed, the rows of the aligned sample and of layer T are decoded and sketched, one tensor in sixteen in full.
-- **full** hashes every chunk and sketches every row (layers E, R and T). It is done when something matched and evidence is wanted.
+  It makes all layers (E, R and T) and is what decides; a file is one pass.
+- **full** hashes every chunk and sketches every row. It is done when something matched and evidence is wanted: it hashes as much as b3sum and
+  decodes everything besides, so it takes longer than b3sum.
+- **register** is full with layer I, which reads the feed-forward weights once more.
 - **triage** reads the header and the sampled rows.
 
-- **register** is full with layer I, which reads the feed-forward weights once more.
-
 Files are read as ` + "`fpcheck`" + ` and the agent read them, so that nothing stays in the page cache that was not there before (RWF_DONTCACHE, else
-POSIX_FADV_DONTNEED; a test through mincore holds it).
+POSIX_FADV_DONTNEED; a test through mincore holds it). What the page cache holds is used where it lies, without a copy (decision 0670).
 
-Kernels exist as plain Go, for AVX2 and, fewer, for NEON; hashing, the cut search and the row sketch have one for AVX-512
-(decisions 0570 and 0640). The environment variable WEIGHTWARDEN_SIMD forces a path: pure, avx2, avx512 or neon.
+Kernels exist as plain Go, for AVX2 and, fewer, for NEON; hashing, the cut search, the row sketch, the row statistics, BF16 and Q4_K
+have one for AVX-512 (decisions 0570, 0640 and 0671). The environment variable WEIGHTWARDEN_SIMD forces a path: pure, avx2, avx512 or neon.
 
 `
 
-const profile = `## Where the time goes
+const elsewhere = `## On another machine
 
-Profiles of lean runs over cached files of 1 GB, one thread, on an AMD EPYC (Zen 3) on 2026-11-22, share of processor time (one matrix
-in eight was sketched in full at that time):
+Intel Xeon (AVX-512, model 167), a virtual machine of 2 cores, 2026-11-26, other programs running, medians of 9 runs in turn with b3sum 1.8.7, before Q4_K and
+the row statistics had kernels for AVX-512; wall time of lean to that of b3sum, files in the page cache:
 
-| | bf16 | Q4_K |
-|---|---|---|
-| read(2), the copy out of the page cache | 48 % | 27 % |
-| BLAKE3 of one chunk in eight | 6 % | 7 % |
-| decoding | 5 % | 13 % |
-| row sums and sums of squares | 3 % | 10 % |
-| row sketch | 5 % | 8 % |
-| chunk cut search | 7 % | 8 % |
-| entropy of chunks | 5 % | 4 % |
-| the rest: columns, sign bits, runtime | 21 % | 23 % |
+| | 1 GB, one thread | 4 GB, one thread | 4 GB, two threads |
+|---|---|---|---|
+| bf16 | .90 | .78 | .84 |
+| Q4_K | 1.15 | 1.11 | 1.18 |
 
-The copy out of the page cache is the physical limit beside which all else has to stay small; mapping the file would save it and
-let anybody who shortens the file kill the process.
 `
 
-func (r *report) text() string { return preface + r.b.String() + profile }
+func (r *report) text() string { return preface + r.b.String() + elsewhere }
 
 func gigabytes(bytes int64, seconds float64) string {
 	return fmt.Sprintf("%.2f GB/s", float64(bytes)/seconds/1e9)
