@@ -504,10 +504,16 @@ func (w *worker) newCollector(lean bool) *collector { return &collector{w: w, le
 
 func (c *collector) emit(b []byte, sampled bool) error {
 	ck := Chunk{Length: int64(len(b)), Plain: chunk.Plain(b)}
-	if sampled || !c.lean {
+	c.plain = c.plain && ck.Plain
+	hashed := sampled || !c.lean
+	if hashed {
 		ck.Key = c.w.chunkKey(b)
 	}
-	c.plain = c.plain && ck.Plain
+	if last := len(c.chunks) - 1; last >= 0 && !hashed && c.chunks[last].Key == (ChunkKey{}) {
+		c.chunks[last].Length += ck.Length
+		c.chunks[last].Plain = c.chunks[last].Plain && ck.Plain
+		return nil
+	}
 	c.chunks = append(c.chunks, ck)
 	return nil
 }

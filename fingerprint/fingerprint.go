@@ -72,9 +72,9 @@ type Piece struct {
 	Plain  bool   // all bytes equal, or next to no information: no evidence
 }
 
-// Chunk is a content-defined part of a Piece.
+// Chunk is a content-defined part of a Piece, or several that were not hashed and follow each other.
 type Chunk struct {
-	Length int64
+	Length int64    // bytes
 	Key    ChunkKey // zero when it was not hashed
 	Plain  bool     // next to no information: no evidence
 }
