@@ -63,7 +63,9 @@ type computer struct {
 
 	sampleRows int // of each matrix, in a quick look
 
-	read   atomic.Int64
+	read     atomic.Int64
+	sketched atomic.Int64 // tensors
+
 	mu     sync.Mutex // guards notes, unread
 	notes  []string
 	unread int64
@@ -314,6 +316,7 @@ type worker struct {
 	hash   *keyhash.Hasher
 	floats []float32
 	carry  []byte
+	chunks []Chunk // of the piece at hand
 }
 
 func (c *computer) newWorker() *worker {
@@ -379,6 +382,7 @@ func (w *worker) do(j job) {
 // sampled chunks are hashed.
 func (w *worker) chunkPiece(p *plan, tee func([]byte) error, lean bool) {
 	out := w.newCollector(lean)
+	out.chunks = w.chunks[:0]
 	n, shown, err := w.cutLent(p, tee, out.emit)
 	if err == nil && n < p.Length {
 		var more int64
@@ -391,6 +395,7 @@ func (w *worker) chunkPiece(p *plan, tee func([]byte) error, lean bool) {
 		w.note(p.Length-n, fmt.Sprintf("%d of %d bytes at offset %d were not read: %v", p.Length-n, p.Length, p.Offset, err))
 	}
 	out.into(&p.Piece, n)
+	w.chunks = out.chunks
 }
 
 // lentAtOnce is how much of a file is mapped at a time: enough that mapping costs
@@ -518,9 +523,10 @@ func (c *collector) emit(b []byte, sampled bool) error {
 	return nil
 }
 
-// into stores what was collected of n bytes.
+// into stores what was collected of n bytes, in no more room than it needs: the list is most of
+// what a fingerprint holds.
 func (c *collector) into(p *Piece, n int64) {
-	p.Length, p.Plain, p.Chunks = n, c.plain, c.chunks
+	p.Length, p.Plain, p.Chunks = n, c.plain, append([]Chunk(nil), c.chunks...)
 	p.Digest = pieceDigest(c.chunks)
 }
 

@@ -46,6 +46,9 @@ func pieceDigest(chunks []Chunk) Digest {
 // tensorDigest is over type class, element count and pieces. Shapes and names
 // are left out: squeezing, flattening and renaming do not change it.
 func tensorDigest(f *Fingerprint, t *Tensor) Digest {
+	if len(t.Pieces) == 0 || f.Pieces[t.Pieces[0]].Digest.IsZero() {
+		return Digest{} // before a hasher is made: a quick look has no digests at all
+	}
 	d := newDigester("tensor")
 	d.number(int64(t.DType))
 	d.number(t.Parameters)
@@ -55,9 +58,6 @@ func tensorDigest(f *Fingerprint, t *Tensor) Digest {
 			return Digest{}
 		}
 		d.h.Write(pd[:])
-	}
-	if len(t.Pieces) == 0 {
-		return Digest{}
 	}
 	return d.sum()
 }

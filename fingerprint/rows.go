@@ -103,8 +103,7 @@ func (r *rowFeed) finish(length int64) {
 		r.w.note(0, fmt.Sprintf("tensor %.100q has no sketch: %d of %d rows were read", r.w.views[r.view].Name, r.at, r.rows))
 		return
 	}
-	t := &r.w.out.Tensors[r.view]
-	t.Sketch, t.Constant = r.builder.Finish()
+	r.w.keepSketch(r.view, r.builder)
 }
 
 // sketchView reads the rows of a view through its own reader: packed families,
@@ -126,8 +125,18 @@ func (w *worker) sketchView(view int) {
 		}
 		return
 	}
+	w.keepSketch(view, b)
+}
+
+// keepSketch stores the sketch of a view. Once there are so many that foldSums will fold them all, it is folded here:
+// thousands of unfolded sums would be much of the memory of the process.
+func (w *worker) keepSketch(view int, b *sketch.Builder) {
 	t := &w.out.Tensors[view]
 	t.Sketch, t.Constant = b.Finish()
+	// At registration findTables may take sketches away again.
+	if t.Sketch != nil && w.sketched.Add(1) > manyTensors && !w.opt.Register && t.Sketch.Groups == 4 {
+		t.Sketch.Fold()
+	}
 }
 
 func (w *worker) allRows(view int, b *sketch.Builder) error {

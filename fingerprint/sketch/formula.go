@@ -93,34 +93,82 @@ func abs(v float32) float32 { return float32(math.Abs(float64(v))) }
 // predictable reports whether a linear recurrence of the given order leaves less
 // than a thousandth of the row's energy unexplained.
 func predictable(row []float32) bool {
-	x := row[:min(len(row), 1024)]
-	if len(x) < 4*order {
+	if len(row) < 4*order {
 		return false
 	}
-	var a [order][order + 1]float64
-	energy := 0.0
-	for n := order; n < len(x); n++ {
-		energy += float64(x[n]) * float64(x[n])
-		for i := range order {
-			for j := i; j < order; j++ {
-				a[i][j] += float64(x[n-1-i]) * float64(x[n-1-j])
-			}
-			a[i][order] += float64(x[n-1-i]) * float64(x[n])
-		}
+	var values [1024]float64
+	x := values[:min(len(row), len(values))]
+	for n := range x {
+		x[n] = float64(row[n])
 	}
+	p := products(x)
+	energy := p[0][0]
 	if energy == 0 || math.IsNaN(energy) || math.IsInf(energy, 0) {
 		return false
 	}
+	var a [order][order + 1]float64
+	for i := range order {
+		copy(a[i][i:order], p[i+1][i+1:])
+		a[i][order] = p[0][i+1]
+	}
 	coefficients := solve(&a)
+	// What the products say is left is good to many digits, and nearly every row of weights ends here.
+	if left(&p, &coefficients) > 2e-3*energy {
+		return false
+	}
 	rest := 0.0
 	for n := order; n < len(x); n++ {
-		e := float64(x[n])
+		e := x[n]
 		for i, c := range coefficients {
-			e -= c * float64(x[n-1-i])
+			e -= c * x[n-1-i]
 		}
 		rest += e * e
 	}
 	return rest < 1e-3*energy
+}
+
+// products returns the sums of x[n-i] x[n-j] over n from order on, for i <= j. Those further down a
+// diagonal differ by the terms at the two ends only (Makhoul, Linear prediction, 1975: covariance method).
+func products(x []float64) (p [order + 1][order + 1]float64) {
+	for j := range p {
+		p[0][j] = dot(x[order:], x[order-j:])
+	}
+	last := len(x) - 1
+	for i := range order {
+		for j := i; j < order; j++ {
+			p[i+1][j+1] = p[i][j] + x[order-1-i]*x[order-1-j] - x[last-i]*x[last-j]
+		}
+	}
+	return p
+}
+
+// dot is over the length of x, in four sums that do not wait for each other.
+func dot(x, y []float64) float64 {
+	var a, b, c, d float64
+	y = y[:len(x)]
+	n := 0
+	for ; n+4 <= len(x); n += 4 {
+		a += x[n] * y[n]
+		b += x[n+1] * y[n+1]
+		c += x[n+2] * y[n+2]
+		d += x[n+3] * y[n+3]
+	}
+	for ; n < len(x); n++ {
+		a += x[n] * y[n]
+	}
+	return a + b + c + d
+}
+
+// left is the energy that the recurrence leaves, by the products alone.
+func left(p *[order + 1][order + 1]float64, coefficients *[order]float64) float64 {
+	sum := p[0][0]
+	for i, c := range coefficients {
+		sum -= 2 * c * p[0][i+1]
+		for j, d := range coefficients {
+			sum += c * d * p[min(i, j)+1][max(i, j)+1]
+		}
+	}
+	return sum
 }
 
 // solve solves the normal equations (upper triangle and right side in a) with a

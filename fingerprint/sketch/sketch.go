@@ -58,9 +58,9 @@ func (t *Tensor) Fold() {
 		return
 	}
 	t.Groups /= 2
-	half := t.Sum[t.Groups*t.Buckets:]
-	t.Sum = t.Sum[:t.Groups*t.Buckets]
-	for i, v := range half {
-		t.Sum[i] += v
+	sum := make([]float32, t.Groups*t.Buckets) // of its own: the old one's other half is to be given back
+	for i := range sum {
+		sum[i] = t.Sum[i] + t.Sum[len(sum)+i]
 	}
+	t.Sum = sum
 }

@@ -132,8 +132,13 @@ func compare(o options, r *report) error {
 			rows = append(rows, row)
 		}
 	}
-	r.table([]string{"file", "work", "threads", "against", "wall time ratio", "processor time ratio", "wall", "processor", "hash: wall", "hash: processor", "memory"}, rows)
+	r.table(pairColumns(), rows)
 	return nil
+}
+
+// pairColumns are the heads of what pairs returns.
+func pairColumns() []string {
+	return []string{"file", "work", "threads", "against", "wall time ratio", "processor time ratio", "wall", "processor", "hash: wall", "hash: processor", "memory"}
 }
 
 // pairs runs job and program in turn and makes a row of the table.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -51,6 +52,7 @@ func runOne(text string) error {
 		f.LeaveCache() // as fpcheck and the agent read
 		src = f
 	}
+	debug.SetGCPercent(50) // as fpcheck
 	start := time.Now()
 	fp, err := fingerprint.Compute(context.Background(), src, model(src, j.DType, shapes), fingerprint.Options{
 		Jobs: j.Jobs, Quick: j.Mode == "triage", Lean: j.Mode == "lean", Register: j.Mode == "register"})

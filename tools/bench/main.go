@@ -12,7 +12,7 @@ import (
 // options of a run.
 type options struct {
 	dir, out, b3sum string
-	size            int64
+	size, triage    int64
 	pairs           int
 	largest         int64
 	models          int
@@ -26,6 +26,7 @@ func main() {
 	flag.StringVar(&o.out, "out", "docs/performance.md", "report to write")
 	flag.StringVar(&o.b3sum, "b3sum", "", "b3sum program (default: the one in PATH)")
 	flag.Int64Var(&o.size, "size", 4<<30, "bytes of the test files")
+	flag.Int64Var(&o.triage, "triage", 0, "bytes of a real file that is triaged beside b3sum, which should fit the page cache (0: none)")
 	flag.IntVar(&o.pairs, "pairs", 5, "paired runs of each comparison")
 	flag.Int64Var(&o.largest, "largest", 100<<30, "bytes of the largest synthetic file that is fingerprinted in whole")
 	flag.IntVar(&o.models, "models", 1000, "models of the largest registry")

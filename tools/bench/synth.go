@@ -72,6 +72,9 @@ func synthesise(path string, d formats.DType, shapes []shape) error {
 	if err := w.Flush(); err != nil {
 		return err
 	}
+	if err := f.Sync(); err != nil { // else it would be written out beside what is measured
+		return err
+	}
 	return f.Close()
 }
 
