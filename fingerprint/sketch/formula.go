@@ -19,7 +19,6 @@ const order = 8
 // ready.
 type Formula struct {
 	rows, hits int
-	centred    []float32
 }
 
 // Add tests a row, which it leaves as it is. One that follows no formula settles it.
@@ -28,27 +27,30 @@ func (f *Formula) Add(row []float32) {
 		return
 	}
 	f.rows++
-	if x := f.centre(row); piecewise(x) || predictable(x) {
+	if mean := centre(row); piecewise(row, mean) || predictable(row, mean) {
 		f.hits++
 	}
 }
 
-// centre returns a row less its mean, where that is finite: vectors of norms are 1
-// and a little noise, and that is no formula.
-func (f *Formula) centre(row []float32) []float32 {
-	sum := 0.0
-	for _, v := range row {
-		sum += float64(v)
+// centre returns the mean of a row, which is taken out of it before it is tested: vectors of norms
+// are 1 and a little noise, and that is no formula. It is 0 where it is not finite.
+func centre(row []float32) float32 {
+	var a, b, c, d float64 // sums that do not wait for each other
+	n := 0
+	for ; n+4 <= len(row); n += 4 {
+		a += float64(row[n])
+		b += float64(row[n+1])
+		c += float64(row[n+2])
+		d += float64(row[n+3])
 	}
-	mean := float32(sum / float64(len(row)))
+	for ; n < len(row); n++ {
+		a += float64(row[n])
+	}
+	mean := float32((a + b + c + d) / float64(len(row)))
 	if math.IsNaN(float64(mean)) || math.IsInf(float64(mean), 0) {
-		return row
+		return 0
 	}
-	f.centred = f.centred[:0]
-	for _, v := range row {
-		f.centred = append(f.centred, v-mean)
-	}
-	return f.centred
+	return mean
 }
 
 // Holds reports whether enough rows were tested, and all of them follow a formula.
@@ -64,16 +66,16 @@ func flat(row []float32) bool {
 	return true
 }
 
-// piecewise reports whether a row is a few straight pieces: masks of attention,
+// piecewise reports whether a row, less its mean, is a few straight pieces: masks of attention,
 // identities, windows, filter banks, whatever their scale and with -Inf in them too.
 // A value counts as explained when it repeats the one before or, up to the rounding
 // of 8-bit mantissas, lies on the line of the two before. Of trained weights that
 // holds for a few per cent by chance, of ternary ones for half, and of pruned ones
 // for as many as are zero: those with one weight in 400 left would pass for tables.
-func piecewise(row []float32) bool {
+func piecewise(row []float32, mean float32) bool {
 	breaks, most := 0, 6+len(row)/128
 	for n := 2; n < len(row); n++ {
-		x, y, z := row[n], row[n-1], row[n-2]
+		x, y, z := row[n]-mean, row[n-1]-mean, row[n-2]-mean
 		if x == y {
 			continue
 		}
@@ -91,15 +93,15 @@ func piecewise(row []float32) bool {
 func abs(v float32) float32 { return float32(math.Abs(float64(v))) }
 
 // predictable reports whether a linear recurrence of the given order leaves less
-// than a thousandth of the row's energy unexplained.
-func predictable(row []float32) bool {
+// than a thousandth of the row's energy unexplained, its mean taken out.
+func predictable(row []float32, mean float32) bool {
 	if len(row) < 4*order {
 		return false
 	}
 	var values [1024]float64
 	x := values[:min(len(row), len(values))]
 	for n := range x {
-		x[n] = float64(row[n])
+		x[n] = float64(row[n] - mean)
 	}
 	p := products(x)
 	energy := p[0][0]

@@ -57,7 +57,7 @@ func TestPredictableAgreesWithPlainSums(t *testing.T) {
 				for n := range row {
 					row[n] = float32(value(n) + noise*r.NormFloat64())
 				}
-				got := predictable(row)
+				got := predictable(row, 0)
 				if want := plainPredictable(row); got != want {
 					t.Errorf("%s of %d with noise %g: %v, plain sums say %v", name, length, noise, got, want)
 				}
