@@ -93,7 +93,7 @@ func (r *Added) hold(a *axes) error {
 func (a *axes) readSpread(dst []float32, at int64, r *Added) error {
 	t := *a.large
 	t.Shape, t.Data.Strides = a.shape, a.strides
-	views := quant.Views(&formats.Model{Tensors: []formats.Tensor{t}})
+	views := Views(&formats.Model{Tensors: []formats.Tensor{t}})
 	if len(views) != 1 {
 		return fmt.Errorf("%w: axes of %s", formats.ErrUnsupported, t.DType)
 	}

@@ -89,7 +89,7 @@ func newComputer(ctx context.Context, src formats.Source, m *formats.Model, opt 
 	c.out = &Fingerprint{Scheme: Scheme1, KeyID: c.key.ID(), Format: "unknown", Registered: opt.Register, Loose: c.layout.loose()}
 	if m != nil {
 		c.out.Format = string(m.Format)
-		c.views = quant.Views(m)
+		c.views = Views(m)
 	}
 	for i := range c.layout.files {
 		if c.layout.files[i].base == i {

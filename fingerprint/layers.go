@@ -7,7 +7,6 @@ import (
 
 	"weightwarden/fingerprint/invariant"
 	"weightwarden/formats"
-	"weightwarden/formats/quant"
 )
 
 // mostLayers bounds the feed-forward blocks that invariants are computed for.
@@ -21,7 +20,7 @@ func AddInvariants(ctx context.Context, m *formats.Model, fp *Fingerprint, jobs 
 	if m == nil {
 		return nil
 	}
-	views := quant.Views(m)
+	views := Views(m)
 	blocks := invariant.Find(views)
 	blocks = blocks[:min(len(blocks), mostLayers)]
 	samples := make([]invariant.Layer, len(blocks))

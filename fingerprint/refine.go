@@ -31,7 +31,7 @@ func Refine(ctx context.Context, m *formats.Model, registered, suspect *Fingerpr
 		return false, nil
 	}
 	r := &refiner{ctx: ctx, reg: registered, sus: suspect, maker: sketch.NewMaker(key.derive("sketch")),
-		views: quant.Views(m), budget: mostRefined, progress: opt.Progress}
+		views: Views(m), budget: mostRefined, progress: opt.Progress}
 	c := newComparer(registered, suspect)
 	c.exact()
 	c.sketches()

@@ -108,7 +108,7 @@ func (r *reader) shape() (rows, cols int64) {
 // It reads 64 rows each. m is what suspect was computed from, opt what it was computed
 // with.
 func AddReshaped(ctx context.Context, m *formats.Model, suspect *Fingerprint, shapes func(elements int64) []Shape, opt Options) (*Added, error) {
-	views := quant.Views(m)
+	views := Views(m)
 	r := newAdded(suspect, opt)
 	if len(views) != len(suspect.Tensors) {
 		return r, nil // a set of several files

@@ -18,6 +18,15 @@ func DecodeValues(d formats.DType, dst []float32, src []byte) error {
 // HasKernel reports whether DecodeValues has a vector kernel for a type, where the processor has what it needs.
 func HasKernel(d formats.DType) bool { return kernel(d) != nil }
 
+// Views is quant.Views, with the vector kernels for readers of what they can decode.
+func Views(m *formats.Model) []quant.View {
+	views := quant.Views(m)
+	for i := range views {
+		views[i].Kernels = kernel
+	}
+	return views
+}
+
 // kernel returns the vector decoder of a type, nil where there is none. It returns how many values it decoded.
 func kernel(d formats.DType) func(dst []float32, src []byte) int {
 	switch d {

@@ -96,7 +96,7 @@ func Compare(ctx context.Context, registered, suspect *formats.Model) (*Result, 
 }
 
 func newSide(ctx context.Context, m *formats.Model) (*side, error) {
-	s := &side{views: quant.Views(m)}
+	s := &side{views: fingerprint.Views(m)}
 	for _, blk := range invariant.Find(s.views) {
 		if len(s.blocks) > 0 && blk.Width != s.blocks[0].Width {
 			continue

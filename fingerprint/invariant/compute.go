@@ -6,6 +6,7 @@ import (
 	"math"
 	"slices"
 
+	"weightwarden/fingerprint/internal/simd"
 	"weightwarden/formats/quant"
 )
 
@@ -13,8 +14,8 @@ import (
 // projection, whose order survives every change that the invariants survive.
 const Sampled = 192
 
-// maxFloats bounds a batch of rows held in memory.
-const maxFloats = 1 << 18
+// maxFloats bounds a batch of rows held in memory, and a core's second-level cache holds it.
+const maxFloats = 1 << 16
 
 // Block is the sampled part of one feed-forward block, as numbers: what the
 // invariants are made of, and what undoing a rotation needs.
@@ -90,6 +91,9 @@ func newProjection(views []quant.View, at int, first int64, m MLP) (*projection,
 
 // norms returns the norm of every neuron's weights with the gains folded in.
 func (p *projection) norms(ctx context.Context, gain []float32) ([]float64, error) {
+	if gain == nil {
+		gain = slices.Repeat([]float32{1}, int(p.m.Width))
+	}
 	sums := make([]float64, p.m.Hidden)
 	rows := p.m.Hidden
 	if p.m.Transposed {
@@ -118,25 +122,14 @@ func (p *projection) norms(ctx context.Context, gain []float32) ([]float64, erro
 
 func (p *projection) addNorms(sums []float64, row []float32, number int64, gain []float32) {
 	if p.m.Transposed {
-		g := 1.0
-		if gain != nil {
-			g = float64(gain[number])
-		}
+		g := float64(gain[number])
 		for j := range sums {
 			v := float64(row[p.first+int64(j)]) * g
 			sums[j] += v * v
 		}
 		return
 	}
-	sum := 0.0
-	for j, v := range row {
-		x := float64(v)
-		if gain != nil {
-			x *= float64(gain[j])
-		}
-		sum += x * x
-	}
-	sums[number] = sum
+	sums[number] = simd.Squares(row, gain)
 }
 
 // rows returns the weights of some neurons with the gains folded in.

@@ -23,6 +23,9 @@ func (v *View) Reader() (*Reader, error) {
 	if err != nil {
 		return nil, fmt.Errorf("view %.200q: %w", v.Name, err)
 	}
+	if p, ok := src.(*packedRows); ok && v.Kernels != nil {
+		p.prefer(v.Kernels(p.dtype))
+	}
 	return &Reader{src: src, rows: v.Rows, cols: v.Cols, name: v.Name}, nil
 }
 

@@ -26,6 +26,7 @@ func openTensor(t *formats.Tensor, cols int64) (rowSource, error) {
 type packed struct {
 	src    formats.Source
 	offset int64
+	dtype  formats.DType
 	decode decoder
 	total  int64        // numbers
 	step   int64        // numbers that start on a byte and on a block
@@ -47,7 +48,7 @@ func openPacked(t *formats.Tensor) (*packed, error) {
 	}
 	n, _ := formats.Elements(t.Shape)
 	per, bits := t.DType.Block()
-	p := &packed{src: t.Data.Source, offset: t.Data.Offset, decode: f,
+	p := &packed{src: t.Data.Source, offset: t.Data.Offset, dtype: t.DType, decode: f,
 		total: n * Numbers(t.DType), step: per * Numbers(t.DType), bytes: bits / 8}
 	if bits < 8 {
 		p.step, p.bytes, p.bits = 8, bits, bits
@@ -90,6 +91,19 @@ func bigEndian(t *formats.Tensor) (swap func([]byte), unit int64) {
 	}
 	f, n, _ := t.DType.ByteOrder()
 	return f, int64(n)
+}
+
+// prefer takes a faster decoder, if there is one.
+func (p *packed) prefer(fast func(dst []float32, src []byte) int) {
+	if fast == nil {
+		return
+	}
+	slow := p.decode
+	p.decode = func(dst []float32, src []byte) {
+		if fast(dst, src) != len(dst) {
+			slow(dst, src)
+		}
+	}
 }
 
 // readAt reads len(dst) numbers from number at on.

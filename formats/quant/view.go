@@ -42,9 +42,15 @@ type View struct {
 	Shape []int64
 	// Rows and Cols are the shape as a matrix, see Matrix.
 	Rows, Cols int64
+	// Kernels gives decoders that readers take before their own; nil: none.
+	Kernels Kernels
 
 	open func() (rowSource, error)
 }
+
+// Kernels returns a faster decoder of a type that makes the same numbers as Decode, nil where there is none.
+// The decoder returns how many of dst it wrote; where it is not all of them, Decode's does the work.
+type Kernels func(d formats.DType) func(dst []float32, src []byte) int
 
 // rowSource delivers len(dst) numbers from a column of a row on. It owns scratch
 // memory and is used by one goroutine.

@@ -15,6 +15,7 @@ func main() {
 	accumulate(k, true)
 	stats()
 	addScaled()
+	squares()
 	wideAccumulate(k)
 	wideStats()
 	Generate()
@@ -181,6 +182,43 @@ func addScaled() {
 	JMP(LabelRef("loop"))
 
 	Label("done")
+	VZEROUPPER()
+	RET()
+}
+
+// squares converts 16 values and gains a turn to float64, in four registers of partial sums.
+func squares() {
+	TEXT("squaresAVX2", NOSPLIT, "func(sums *float64, row, gain *float32, groups int)")
+	Pragma("noescape")
+	Doc("squaresAVX2 adds the squares of the products of groups of 16 values to 16 partial sums.")
+	sums, groups := Load(Param("sums"), GP64()), Load(Param("groups"), GP64())
+	row, gain := Load(Param("row"), GP64()), Load(Param("gain"), GP64())
+	var sum [4]VecVirtual
+	for i := range sum {
+		sum[i] = YMM()
+		VMOVUPD(Mem{Base: sums, Disp: 32 * i}, sum[i])
+	}
+
+	Label("loop")
+	TESTQ(groups, groups)
+	JLE(LabelRef("done"))
+	for i := range sum {
+		v, g := YMM(), YMM()
+		VCVTPS2PD(Mem{Base: row, Disp: 16 * i}, v)
+		VCVTPS2PD(Mem{Base: gain, Disp: 16 * i}, g)
+		VMULPD(g, v, v)
+		VMULPD(v, v, v)
+		VADDPD(v, sum[i], sum[i])
+	}
+	ADDQ(Imm(64), row)
+	ADDQ(Imm(64), gain)
+	DECQ(groups)
+	JMP(LabelRef("loop"))
+
+	Label("done")
+	for i := range sum {
+		VMOVUPD(sum[i], Mem{Base: sums, Disp: 32 * i})
+	}
 	VZEROUPPER()
 	RET()
 }

@@ -101,6 +101,15 @@ func (p path) addScaledGroups(cols, row []float32, negative bool) int {
 	return 32 * groups
 }
 
+func (p path) squaresGroups(sums *[squareLanes]float64, row, gain []float32) int {
+	groups := len(row) / squareLanes
+	if !p.avx2() || groups == 0 {
+		return 0
+	}
+	squaresAVX2(&sums[0], &row[0], &gain[0], groups)
+	return squareLanes * groups
+}
+
 func (p path) widenGroups(dst []float32, src []byte, w widening) int {
 	groups := len(dst) / 32
 	if !p.avx2() || groups == 0 {

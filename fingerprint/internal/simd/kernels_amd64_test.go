@@ -44,6 +44,13 @@ func TestWideKernelsAreTaken(t *testing.T) {
 		if got := p.skipUncutWide(data, 1, 0, 1, 0); got != wide {
 			t.Errorf("%d bytes were searched by the wide kernel, want %d", got, wide)
 		}
+		squares := 0 // values that kernels square
+		if p.avx2() {
+			squares = 32
+		}
+		if got := p.squaresGroups(new([squareLanes]float64), make([]float32, 35), make([]float32, 35)); got != squares {
+			t.Errorf("%d values were squared by kernels, want %d", got, squares)
+		}
 		for name, pair := range map[string][2]any{"the row sketch": {p.clippedKernel(), kernel}, "BF16": {p.bf16Kernel(), bf16}, "Q4_K": {p.q4kKernel(), q4k}} {
 			if reflect.ValueOf(pair[0]).Pointer() != reflect.ValueOf(pair[1]).Pointer() {
 				t.Errorf("the kernel of %s is another path's", name)

@@ -66,6 +66,9 @@ func (p path) addScaledGroups(cols, row []float32, negative bool) int {
 	return 32 * groups
 }
 
+// squaresGroups does nothing: there is no kernel here.
+func (path) squaresGroups(_ *[squareLanes]float64, _, _ []float32) int { return 0 }
+
 func (p path) widenGroups(dst []float32, src []byte, w widening) int {
 	groups := len(dst) / 32
 	if p != pathNEON || groups == 0 {

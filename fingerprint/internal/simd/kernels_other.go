@@ -16,6 +16,8 @@ func (path) statsGroups(_ *partial, _ []float32) int { return 0 }
 
 func (path) addScaledGroups(_, _ []float32, _ bool) int { return 0 }
 
+func (path) squaresGroups(_ *[squareLanes]float64, _, _ []float32) int { return 0 }
+
 func (path) widenGroups(_ []float32, _ []byte, _ widening) int { return 0 }
 
 func (path) decodeSomeBlocks(_ []float32, _ []byte, _ block) int { return 0 }

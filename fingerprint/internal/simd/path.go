@@ -77,6 +77,19 @@ func (p path) addScaled(cols, row []float32, negative bool) {
 	addScaledPure(cols, row, negative, p.addScaledGroups(cols, row, negative))
 }
 
+func (p path) squares(row, gain []float32) float64 {
+	n := min(len(row), len(gain))
+	row, gain = row[:n], gain[:n]
+	var sums [squareLanes]float64
+	squaresPure(&sums, row, gain, p.squaresGroups(&sums, row, gain))
+	for half := squareLanes / 2; half > 0; half /= 2 {
+		for i := range half {
+			sums[i] += sums[i+half]
+		}
+	}
+	return sums[0]
+}
+
 func (p path) widen(dst []float32, src []byte, w widening) int {
 	n := min(len(dst), len(src)/w.size())
 	dst, src = dst[:n], src[:n*w.size()]

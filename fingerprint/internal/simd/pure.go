@@ -78,6 +78,14 @@ func (p *partial) total() RowStats {
 	return RowStats{Sum: p.sum[0], SumSquares: p.squares[0]}
 }
 
+// squaresPure adds the squares of products from number from on to their partial sums; both slices have the same length.
+func squaresPure(sums *[squareLanes]float64, row, gain []float32, from int) {
+	for j := from; j < len(row); j++ {
+		v := float64(row[j]) * float64(gain[j]) // exact
+		sums[j%squareLanes] += float64(v * v)   // the conversion forbids fusing
+	}
+}
+
 // addScaledPure adds row[from:] to cols; both have the same length.
 func addScaledPure(cols, row []float32, negative bool, from int) {
 	if negative {

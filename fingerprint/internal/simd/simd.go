@@ -64,6 +64,13 @@ func AddScaled(cols, row []float32, negative bool) {
 	active.addScaled(cols, row, negative)
 }
 
+// squareLanes is how many partial sums Squares keeps.
+const squareLanes = 16
+
+// Squares returns the sum of the squares of row[j]*gain[j] over every j that both slices have, in float64: over 16
+// interleaved partial sums that are added up as those of Stats are.
+func Squares(row, gain []float32) float64 { return active.squares(row, gain) }
+
 // WidenF32 copies little-endian IEEE binary32 values and returns how many: min(len(dst), len(src)/4).
 func WidenF32(dst []float32, src []byte) int { return active.widen(dst, src, widenF32) }
 

@@ -24,6 +24,11 @@ func statsAVX2(lanes *float32, row *float32, groups int)
 //go:noescape
 func addScaledAVX2(cols *float32, row *float32, groups int, flip uint32)
 
+// squaresAVX2 adds the squares of the products of groups of 16 values to 16 partial sums.
+//
+//go:noescape
+func squaresAVX2(sums *float64, row *float32, gain *float32, groups int)
+
 // accumulateClippedAVX512 is accumulateClippedAVX2 by wider registers.
 //
 //go:noescape

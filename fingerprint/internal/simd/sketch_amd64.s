@@ -321,6 +321,54 @@ done:
 	VZEROUPPER
 	RET
 
+// func squaresAVX2(sums *float64, row *float32, gain *float32, groups int)
+// Requires: AVX
+TEXT ·squaresAVX2(SB), NOSPLIT, $0-32
+	MOVQ    sums+0(FP), AX
+	MOVQ    groups+24(FP), CX
+	MOVQ    row+8(FP), DX
+	MOVQ    gain+16(FP), BX
+	VMOVUPD (AX), Y0
+	VMOVUPD 32(AX), Y1
+	VMOVUPD 64(AX), Y2
+	VMOVUPD 96(AX), Y3
+
+loop:
+	TESTQ     CX, CX
+	JLE       done
+	VCVTPS2PD (DX), Y4
+	VCVTPS2PD (BX), Y5
+	VMULPD    Y5, Y4, Y4
+	VMULPD    Y4, Y4, Y4
+	VADDPD    Y4, Y0, Y0
+	VCVTPS2PD 16(DX), Y4
+	VCVTPS2PD 16(BX), Y5
+	VMULPD    Y5, Y4, Y4
+	VMULPD    Y4, Y4, Y4
+	VADDPD    Y4, Y1, Y1
+	VCVTPS2PD 32(DX), Y4
+	VCVTPS2PD 32(BX), Y5
+	VMULPD    Y5, Y4, Y4
+	VMULPD    Y4, Y4, Y4
+	VADDPD    Y4, Y2, Y2
+	VCVTPS2PD 48(DX), Y4
+	VCVTPS2PD 48(BX), Y5
+	VMULPD    Y5, Y4, Y4
+	VMULPD    Y4, Y4, Y4
+	VADDPD    Y4, Y3, Y3
+	ADDQ      $0x40, DX
+	ADDQ      $0x40, BX
+	DECQ      CX
+	JMP       loop
+
+done:
+	VMOVUPD Y0, (AX)
+	VMOVUPD Y1, 32(AX)
+	VMOVUPD Y2, 64(AX)
+	VMOVUPD Y3, 96(AX)
+	VZEROUPPER
+	RET
+
 // func accumulateClippedAVX512(acc *float32, row *float32, signs *uint32, groups int, step int, mean float32, limit float32)
 // Requires: AVX, AVX512F
 TEXT ·accumulateClippedAVX512(SB), NOSPLIT, $0-48

@@ -136,3 +136,27 @@ func TestAddScaled(t *testing.T) {
 		p.addScaled(make([]float32, 3), make([]float32, 100), false) // must stay inside the shorter slice
 	})
 }
+
+func TestSquares(t *testing.T) {
+	eachPath(t, func(t *testing.T, p path) {
+		s := newSource()
+		for n := range maxLength {
+			row, gain := s.floats(n, false), s.floats(n+n%3, false)
+			plain := 0.0
+			for j, v := range row {
+				x := float64(v) * float64(gain[j])
+				plain += x * x
+			}
+			got, want := p.squares(row, gain), pathPure.squares(row, gain)
+			if got != want || math.Abs(got-plain) > 1e-12*plain {
+				t.Fatalf("%d values: %g, plain Go says %g, one sum %g", n, got, want, plain)
+			}
+		}
+		if got := p.squares(make([]float32, 3), make([]float32, 100)); got != 0 {
+			t.Errorf("squares of zeros: %g", got)
+		}
+		if got := p.squares([]float32{1, float32(math.Inf(1))}, []float32{1, 1}); !math.IsInf(got, 1) {
+			t.Errorf("squares of an infinity: %g", got)
+		}
+	})
+}
