@@ -127,49 +127,122 @@ func narrow(t *formats.Tensor, anything bool) []run {
 	if anything {
 		types = []formats.DType{formats.I8, formats.U8, formats.F8E4M3, formats.F8E5M2}
 	}
+	var counts *[256]float64
 	for _, d := range types {
 		_, bits := d.Block()
-		if r, ok := newRun(t, d, 0); ok && bits == 8 && r.elements >= leastRun && (d == t.DType || r.belled()) {
+		r, ok := newRun(t, d, 0)
+		if !ok || bits != 8 || r.elements < leastRun {
+			continue
+		}
+		if d != t.DType && counts == nil {
+			counts = r.census()
+		}
+		if d == t.DType || belled(d, counts) {
 			return []run{r}
 		}
 	}
 	return nil
 }
 
-// belled reports whether numbers of one byte are distributed like weights: even about
-// their mean, and the fewer the further from it. Text, pictures and what is packed are not.
-func (r *run) belled() bool {
-	var raw []byte
-	values := make([]float32, min(probeValues, r.elements))
-	var all []float64
+// census counts how often each byte occurs in a sample of a run of numbers of one byte; what cannot be read is
+// left out.
+func (r *run) census() *[256]float64 {
+	var counts [256]float64
+	sample := make([]byte, min(probeValues, r.elements))
 	for i := range int64(probes) {
-		if r.read(values, (r.elements-int64(len(values)))/probes*i, &raw) != nil {
-			return false
-		}
-		for _, v := range values {
-			if !math.IsNaN(float64(v)) && !math.IsInf(float64(v), 0) {
-				all = append(all, float64(v))
+		if formats.ReadFull(r.source, sample, r.offset+(r.elements-int64(len(sample)))/probes*i) == nil {
+			for _, b := range sample {
+				counts[b]++
 			}
 		}
 	}
-	var m [5]float64 // moments about the mean
-	mean := 0.0
-	for _, v := range all {
-		mean += v / float64(len(all))
+	return &counts
+}
+
+// number is how often a number occurs.
+type number struct{ value, count float64 }
+
+// numbersOf orders the counts of bytes by the numbers that they are; what is not finite is left out.
+func numbersOf(d formats.DType, counts *[256]float64) []number {
+	var codes [256]byte
+	for i := range codes {
+		codes[i] = byte(i)
 	}
-	for _, v := range all {
-		for k, x := 2, (v-mean)*(v-mean); k < len(m); k++ {
-			m[k] += x / float64(len(all))
-			x *= v - mean
+	var values [256]float32
+	if DecodeValues(d, values[:], codes[:]) != nil {
+		return nil
+	}
+	var out []number
+	for i, v := range values {
+		if f := float64(v); !math.IsNaN(f) && !math.IsInf(f, 0) {
+			out = append(out, number{f, counts[i]})
 		}
 	}
-	if m[2] == 0 {
+	slices.SortStableFunc(out, func(a, b number) int { return cmp.Compare(a.value, b.value) })
+	return out
+}
+
+// belled reports whether numbers of one byte are distributed like weights: even about
+// their mean, the fewer the further from it, and without steps. Text, pictures, programs
+// and what is packed are not.
+func belled(d formats.DType, counts *[256]float64) bool {
+	numbers := numbersOf(d, counts)
+	var all, mean, entropy float64
+	for _, n := range numbers {
+		all += n.count
+		mean += n.count * n.value
+	}
+	if all == 0 {
+		return false
+	}
+	mean /= all
+	var m [5]float64 // moments about the mean
+	for _, n := range numbers {
+		x := n.value - mean
+		for k, power := 2, x*x; k < len(m); k++ {
+			m[k] += n.count / all * power
+			power *= x
+		}
+		if n.count > 0 {
+			entropy -= n.count / all * math.Log2(n.count/all)
+		}
+	}
+	if m[2] == 0 || entropy > mostEntropy || !smooth(d, numbers, all) {
 		return false
 	}
 	sigma := math.Sqrt(m[2])
 	skew, kurtosis := m[3]/(sigma*m[2]), m[4]/(m[2]*m[2])
-	centred := r.dtype == formats.U8 && math.Abs(mean-128) < sigma/2 || r.dtype != formats.U8 && math.Abs(mean) < sigma/4
+	centred := d == formats.U8 && math.Abs(mean-128) < sigma/2 || d != formats.U8 && math.Abs(mean) < sigma/4
 	return centred && math.Abs(skew) < .5 && kurtosis > 2.3 && kurtosis < 400
+}
+
+// mostEntropy, in bits, is above that of weights in one byte, of many scales too, and below that of
+// what is packed or encrypted, which as floats of one byte is even about its mean.
+const mostEntropy = 7.6
+
+// smooth reports whether neighbouring numbers occur about as often, with one peak, or one on each side of zero where
+// floats lie the closer the smaller they are: up to a peak and down again is twice its height. Of machine code some
+// bytes are common, and their neighbours are not.
+func smooth(d formats.DType, numbers []number, all float64) bool {
+	parts := [][]number{numbers}
+	if d != formats.I8 && d != formats.U8 {
+		below, _ := slices.BinarySearchFunc(numbers, 0, func(n number, v float64) int { return cmp.Compare(n.value, v) })
+		above := below
+		for above < len(numbers) && numbers[above].value == 0 { // of two signs
+			above++
+		}
+		parts = [][]number{numbers[:below], numbers[above:]}
+	}
+	more := 18*math.Sqrt(all) + .15*all // steps of a sample of all the 256, at most, and some
+	for _, part := range parts {
+		steps, peak, before := 0., 0., 0.
+		for _, n := range part {
+			steps += math.Abs(n.count - before)
+			peak, before = max(peak, n.count), n.count
+		}
+		more -= steps + before - 2*peak
+	}
+	return more >= 0
 }
 
 // plausible reports whether the numbers look like weights: finite, of few orders of
@@ -179,6 +252,7 @@ func (r *run) plausible() bool {
 	values := make([]float32, min(probeValues, r.elements))
 	numbers, within, leading := 0, 0, 0
 	var apart [2]int // numbers at even and odd places
+	negative := 0
 	var sum, squares float64
 	for i := range int64(probes) {
 		at := (r.elements - int64(len(values))) / probes * i / r.block * r.block
@@ -191,6 +265,9 @@ func (r *run) plausible() bool {
 			}
 			numbers++
 			apart[k%2]++
+			if v < 0 {
+				negative++
+			}
 			fraction, exponent := math.Frexp(float64(v))
 			if e := float64(exponent); e > tiny && e < huge && !math.IsNaN(fraction) && !math.IsInf(fraction, 0) {
 				within++
@@ -201,10 +278,16 @@ func (r *run) plausible() bool {
 				leading++
 			}
 		}
+		if numbers > 4*probeValues && within < numbers/2 {
+			return false // no need to look further
+		}
 	}
 	n := float64(within)
 	if numbers < probeValues || n < .98*float64(numbers) {
 		return false
+	}
+	if min(negative, numbers-negative) < numbers/8 {
+		return false // text, tables of offsets
 	}
 	if min(apart[0], apart[1]) < numbers/8 {
 		return false // halves of wider numbers that were rounded before

@@ -48,6 +48,9 @@ type Container interface {
 type Members struct {
 	Files    []Member
 	Findings []Finding
+	// Reach is up to where the bytes of the container are accounted for from the first one on, but for
+	// stretches below LeastLoose; 0 where it cannot tell.
+	Reach int64
 }
 
 // Member is one file inside a container. Its Source may unpack while it is
@@ -330,7 +333,7 @@ func (d Decoders) openContainer(ctx context.Context, c Container, src Source, li
 	if err != nil {
 		return nil, 0, err
 	}
-	out = &Model{Variant: string(c.ID())}
+	out, reach = &Model{Variant: string(c.ID())}, members.Reach
 	for _, f := range members.Findings {
 		out.AddFinding(limits.Findings, f)
 	}

@@ -1,6 +1,7 @@
 package formats
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 
 const (
 	spoolPiece  = 256 << 10 // members up to this size may stay in memory
+	spoolCopy   = 128 << 10 // others are copied to the file in such pieces
 	spoolMemory = 16 << 20  // what all such members of one file may take
 )
 
@@ -25,6 +27,7 @@ type Spool struct {
 	memory   int64 // bytes that may still be held in memory
 	inflated int64 // bytes that may still be unpacked
 	members  int64 // members that may still be opened
+	buf      []byte
 }
 
 // NewSpool makes a Spool under limits. With a file, everything unpacked goes
@@ -68,7 +71,7 @@ func (s *Spool) Unpack(ctx context.Context, r io.Reader, most int64) (Source, er
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	r = &spoolReader{ctx: ctx, r: r, most: most, spool: s}
-	first := make([]byte, min(spoolPiece, max(s.memory, 0)))
+	first := s.scratch(int(min(spoolPiece, max(s.memory, 0))))
 	n, err := io.ReadFull(r, first)
 	if done := err != nil; done {
 		s.memory -= int64(n)
@@ -77,11 +80,19 @@ func (s *Spool) Unpack(ctx context.Context, r io.Reader, most int64) (Source, er
 	return s.toFile(first, r)
 }
 
+// scratch returns memory that the next call takes again: archives have many members.
+func (s *Spool) scratch(n int) []byte {
+	if cap(s.buf) < n {
+		s.buf = make([]byte, n)
+	}
+	return s.buf[:n]
+}
+
 func (s *Spool) toFile(first []byte, r io.Reader) (Source, error) {
 	if s.file == nil {
 		f, err := tempFile()
 		if err != nil {
-			return BytesSource(first), fmt.Errorf("unpack: %w", err)
+			return BytesSource(bytes.Clone(first)), fmt.Errorf("unpack: %w", err)
 		}
 		s.file = f
 	}
@@ -91,12 +102,12 @@ func (s *Spool) toFile(first []byte, r io.Reader) (Source, error) {
 	s.at += int64(n)
 	if err == nil {
 		var more int64
-		more, err = io.CopyBuffer(struct{ io.Writer }{w}, r, make([]byte, 128<<10))
+		more, err = io.CopyBuffer(struct{ io.Writer }{w}, r, s.scratch(spoolCopy))
 		s.at += more
 	}
 	src, cut := Section(&fileSpool{s.file, s.at}, start, s.at-start)
 	if cut != nil {
-		return BytesSource(first), cut
+		return BytesSource(nil), cut
 	}
 	return src, notEnd(err)
 }

@@ -1,5 +1,11 @@
 package sketch
 
+import (
+	"math"
+
+	"weightwarden/fingerprint/internal/simd"
+)
+
 // SlideBits is how many bits of a row sketch Slide computes: of unrelated rows one in
 // 16 million agrees in all of them.
 const SlideBits = 24
@@ -26,9 +32,7 @@ func (m *Maker) Slide(out []uint32, values []float32, length int) {
 			clear(sums)
 			slideBit(sums, values[from:], signs, b, step, length)
 			for i, s := range sums {
-				if s > 0 {
-					batch[i] |= 1 << b
-				}
+				batch[i] |= positive(s) << b
 			}
 		}
 	}
@@ -38,22 +42,12 @@ func (m *Maker) Slide(out []uint32, values []float32, length int) {
 // first-level cache.
 const slideBatch = 1 << 11
 
+// positive is 1 above zero and else 0, without a branch that nobody could foresee: weights are as often negative.
+func positive(v float32) uint32 { return uint32(-int32(math.Float32bits(v))) >> 31 }
+
 // slideBit adds up one bucket for every place.
 func slideBit(sums, values []float32, signs []uint32, bit, step, length int) {
-	n := len(sums)
-	sign := func(j int) float32 { return float32(1 - 2*int(signs[j/32]>>(j%32)&1)) }
-	j := bit
-	for ; j+3*step < length; j += 4 * step {
-		a, b, c, d := values[j:][:n], values[j+step:][:n], values[j+2*step:][:n], values[j+3*step:][:n]
-		sa, sb, sc, sd := sign(j), sign(j+step), sign(j+2*step), sign(j+3*step)
-		for i := range sums {
-			sums[i] += float32(sa*a[i]) + float32(sb*b[i]) + float32(sc*c[i]) + float32(sd*d[i])
-		}
-	}
-	for ; j < length; j += step {
-		a, sa := values[j:][:n], sign(j)
-		for i := range sums {
-			sums[i] += float32(sa * a[i])
-		}
+	for j := bit; j < length; j += step {
+		simd.AddScaled(sums, values[j:], signs[j/32]>>(j%32)&1 == 1)
 	}
 }

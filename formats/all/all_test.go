@@ -1,7 +1,11 @@
 package all_test
 
 import (
+	"archive/zip"
+	"bytes"
 	"encoding/json"
+	"fmt"
+	"math/rand/v2"
 	"os"
 	"slices"
 	"strings"
@@ -27,6 +31,49 @@ func TestLikeness(t *testing.T) {
 			t.Errorf("%+v", f)
 		}
 	}
+}
+
+// What stands behind an archive of compressed members is looked at as well, and an archive with a member that is not
+// compressed, whose parts are files of their own, is opened no more than twice: by the decoder of PyTorch's and as an archive.
+func TestBehindAndWithinArchives(t *testing.T) {
+	var buf bytes.Buffer
+	w := zip.NewWriter(&buf)
+	r := rand.New(rand.NewPCG(5, 6))
+	for i := range 300 {
+		e, err := w.CreateHeader(&zip.FileHeader{Name: fmt.Sprint(i), Method: []uint16{zip.Store, zip.Deflate}[min(i, 1)]})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 1000 { // too little for a weight matrix, and not to be compressed much
+			fmt.Fprintln(e, r.Uint64())
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	model := formatstest.SafetensorsRaw(`{"w":{"dtype":"U8","shape":[70000],"data_offsets":[0,70000]}}  `, make([]byte, 70000))
+	m, err := all.Decoders().Decode(t.Context(), formats.BytesSource(slices.Concat(buf.Bytes(), model)), formats.Limits{})
+	if err != nil || len(m.Tensors) != 1 {
+		t.Errorf("behind an archive: %+v, %v", m, err)
+	}
+	src := &counting{BytesSource: buf.Bytes()}
+	if _, err := all.Decoders().Decode(t.Context(), src, formats.Limits{}); err != nil {
+		t.Fatal(err)
+	}
+	if most := int64(4 * buf.Len()); src.read > most {
+		t.Errorf("%d bytes were read of an archive of %d", src.read, buf.Len())
+	}
+}
+
+// counting counts the bytes that are read.
+type counting struct {
+	formats.BytesSource
+	read int64
+}
+
+func (c *counting) ReadAt(p []byte, off int64) (int, error) {
+	c.read += int64(len(p))
+	return c.BytesSource.ReadAt(p, off)
 }
 
 // Every malformed file ends as its manifest says: in an error, or in a model with

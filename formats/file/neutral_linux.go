@@ -15,11 +15,15 @@ import (
 type neutral struct {
 	f      *os.File
 	advise atomic.Bool // the kernel or the file system does not know RWF_DONTCACHE
+	small  windows
 }
 
 func newNeutral(f *os.File) reader { return &neutral{f: f} }
 
 func (n *neutral) readAt(p []byte, off int64) (int, error) {
+	if len(p) <= smallRead && n.readSmall(p, off) {
+		return len(p), nil
+	}
 	done := 0
 	for done < len(p) {
 		k, err := n.read(p[done:], off+int64(done))

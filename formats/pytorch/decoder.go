@@ -9,6 +9,8 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"slices"
+	"strings"
 
 	"weightwarden/formats"
 	"weightwarden/formats/archive"
@@ -64,7 +66,32 @@ func isPickle(head []byte) bool {
 	if err != nil || res.Broken != nil && !errors.Is(res.Broken, formats.ErrTruncated) {
 		return false
 	}
+	if len(res.Globals) > 0 && !slices.ContainsFunc(res.Globals, importable) {
+		return false // lines that begin with a c: lists of Java classes, messages
+	}
 	return len(res.Globals) > 0 || res.Broken == nil && res.Opcodes > 1 && res.Value != nil || res.Opcodes >= 32
+}
+
+// importable reports whether Python could import a global that pickles before protocol 4 name: a dotted module, and a name
+// in it without dots.
+func importable(g *pickle.Global) bool {
+	for part := range strings.SplitSeq(g.Module, ".") {
+		if !identifier(part) {
+			return false
+		}
+	}
+	return identifier(g.Name)
+}
+
+// identifier reports whether text could be a Python name, as far as ASCII goes.
+func identifier(text string) bool {
+	for i, c := range text {
+		letter := c == '_' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c > 127
+		if !letter && (i == 0 || c < '0' || c > '9') {
+			return false
+		}
+	}
+	return text != ""
 }
 
 // Decode implements formats.Decoder. A file may be several kinds at once; all

@@ -61,7 +61,9 @@ func (Container) Open(ctx context.Context, src formats.Source, limits formats.Li
 		}
 		set.Add(e.Name, m)
 	}
-	return set.Members(a.Findings), nil
+	members := set.Members(a.Findings)
+	members.Reach = a.reach()
+	return members, nil
 }
 
 // Source returns the contents of a member.

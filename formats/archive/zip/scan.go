@@ -68,6 +68,16 @@ func (a *Archive) gaps() []span {
 	return out
 }
 
+// reach is where the first longer gap begins, or what covers the file ends.
+func (a *Archive) reach() int64 {
+	for _, g := range a.gaps() {
+		if g.to-g.from >= formats.LeastLoose || g.to == a.src.Size() {
+			return g.from
+		}
+	}
+	return a.src.Size()
+}
+
 // scan adds the members whose local headers lie in g, the first one before until.
 func (a *Archive) scan(ctx context.Context, spool *formats.Spool, g span, until int64) error {
 	pos := g.from

@@ -157,6 +157,28 @@ func TestHiddenMember(t *testing.T) {
 	}
 }
 
+// TestReach says where bytes begin that are no archive's: such that a search for models goes on there.
+func TestReach(t *testing.T) {
+	plain := three(t)
+	other := make([]byte, formats.LeastLoose)
+	first := build(t, file{"x", "compressed " + strings.Repeat("much ", 9), stdzip.Deflate})
+	for name, c := range map[string]struct {
+		data []byte
+		want int
+	}{
+		"nothing else":           {plain, len(plain)},
+		"a few bytes behind":     {slices.Concat(plain, other[:100]), len(plain)},
+		"compressed, then bytes": {slices.Concat(first, other), len(first)},
+		"bytes in front":         {slices.Concat(other, plain), 0},
+		"bytes between archives": {slices.Concat(first, other, plain), len(first)},
+	} {
+		m, err := zip.Container{}.Open(context.Background(), formats.BytesSource(c.data), formats.Limits{})
+		if err != nil || m.Reach != int64(c.want) {
+			t.Errorf("%s: reach %d of %d, %v; want %d", name, m.Reach, len(c.data), err, c.want)
+		}
+	}
+}
+
 func TestStoredMembersAreParts(t *testing.T) {
 	src := formats.BytesSource(three(t))
 	m, err := zip.Container{}.Open(context.Background(), src, formats.Limits{})
