@@ -324,7 +324,7 @@ func (c *computer) newWorker() *worker {
 	if err != nil {
 		panic(err) // 32 bytes by construction
 	}
-	return &worker{computer: c, split: chunk.NewSplitter(c.rule), hash: h}
+	return &worker{computer: c, split: chunk.NewSplitter(c.rule, c.layout.longest()), hash: h}
 }
 
 func (w *worker) count(n int64) {
@@ -492,7 +492,7 @@ func (w *worker) chunkPhases(p *plan, tee func([]byte) error) {
 // phase is the splitter of a further alignment.
 func (w *worker) phase(i int) *chunk.Splitter {
 	if w.phases[i] == nil {
-		w.phases[i] = chunk.NewSplitter(w.rule)
+		w.phases[i] = chunk.NewSplitter(w.rule, w.layout.longest())
 	}
 	return w.phases[i]
 }

@@ -232,6 +232,14 @@ func (l *layout) gap(f int, from, to int64, borders []int64) {
 	}
 }
 
+// longest returns the length of the longest piece.
+func (l *layout) longest() (n int64) {
+	for i := range l.pieces {
+		n = max(n, l.pieces[i].Length)
+	}
+	return n
+}
+
 // assign lists, for every file, the pieces that cover it in order, without
 // overlap: what identity of a whole file is judged by.
 func (l *layout) assign() {

@@ -14,6 +14,7 @@ package chunk
 import (
 	"encoding/binary"
 	"io"
+	"math"
 	"slices"
 
 	"weightwarden/fingerprint/internal/simd"
@@ -43,9 +44,22 @@ type Splitter struct {
 	searched   int // of them, without a cut
 }
 
-// NewSplitter returns a splitter with a buffer of Max + 128 KiB.
-func NewSplitter(rule Rule) *Splitter {
-	return &Splitter{rule: rule, buf: make([]byte, rule.Max+readAhead+8)}
+// NewSplitter returns a splitter with a buffer for streams of so many bytes, of Max + 128 KiB at most, which it
+// makes larger when a longer stream comes.
+func NewSplitter(rule Rule, longest int64) *Splitter {
+	s := &Splitter{rule: rule}
+	s.grow(longest + margin)
+	return s
+}
+
+// margin is room for one more read behind the end of a stream.
+const margin = 8
+
+// grow makes room for want bytes, or for as many as are ever needed.
+func (s *Splitter) grow(want int64) {
+	buf := make([]byte, min(want, int64(s.rule.Max+readAhead+margin)))
+	copy(buf, s.buf[:s.end])
+	s.buf = buf
 }
 
 // sampleOneIn is how many chunks there are for each one that Split calls sampled.
@@ -112,6 +126,9 @@ func (s *Splitter) room() []byte {
 	if s.start > 0 && s.end+readAhead > min(window, len(s.buf)) {
 		copy(s.buf, s.buf[s.start:s.end])
 		s.start, s.end = 0, s.end-s.start
+	}
+	if s.end == len(s.buf) { // longer than was said: as a rule, all of it is needed then
+		s.grow(math.MaxInt64)
 	}
 	return s.buf[s.end:min(len(s.buf), s.end+readAhead)]
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -50,7 +51,7 @@ func made(n int) []byte {
 }
 
 func TestSplitFollowsDefinition(t *testing.T) {
-	s := NewSplitter(rule)
+	s := NewSplitter(rule, 1<<20)
 	for _, n := range []int{0, 1, 7, 1024, 1031, 1032, 32 << 10, 32<<10 + 4, 100003, 1 << 20, 3<<20 + 5} {
 		data := made(n)
 		for name, r := range map[string]io.Reader{
@@ -86,7 +87,7 @@ func TestSampleOneInEight(t *testing.T) {
 	chunks, sampled := 0, 0
 	long := rule
 	long.Max = 1 << 20 // so that hardly a chunk ends for its length
-	_, err := NewSplitter(long).Split(bytes.NewReader(data), func(_ []byte, s bool) error {
+	_, err := NewSplitter(long, 1<<20).Split(bytes.NewReader(data), func(_ []byte, s bool) error {
 		if chunks++; s {
 			sampled++
 		}
@@ -103,14 +104,14 @@ func TestSampleOneInEight(t *testing.T) {
 func TestSplitErrors(t *testing.T) {
 	data, boom := made(100000), errors.New("boom")
 	got := 0
-	n, err := NewSplitter(rule).Split(io.MultiReader(bytes.NewReader(data), iotest.ErrReader(boom)), func(b []byte, _ bool) error {
+	n, err := NewSplitter(rule, 1<<20).Split(io.MultiReader(bytes.NewReader(data), iotest.ErrReader(boom)), func(b []byte, _ bool) error {
 		got += len(b)
 		return nil
 	})
 	if !errors.Is(err, boom) || n != int64(len(data)) || got != len(data) {
 		t.Errorf("read error: %v after %d bytes, %d emitted", err, n, got)
 	}
-	if _, err := NewSplitter(rule).Split(bytes.NewReader(data), func([]byte, bool) error { return boom }); !errors.Is(err, boom) {
+	if _, err := NewSplitter(rule, 1<<20).Split(bytes.NewReader(data), func([]byte, bool) error { return boom }); !errors.Is(err, boom) {
 		t.Errorf("error of emit: %v", err)
 	}
 }
@@ -149,10 +150,10 @@ func TestFeed(t *testing.T) {
 		}
 	}
 	var want []int
-	if _, err := NewSplitter(rule).Split(bytes.NewReader(data), collect(&want)); err != nil || len(want) < 8 {
+	if _, err := NewSplitter(rule, 1<<20).Split(bytes.NewReader(data), collect(&want)); err != nil || len(want) < 8 {
 		t.Fatal(len(want), err)
 	}
-	s := NewSplitter(rule)
+	s := NewSplitter(rule, 1<<20)
 	for _, most := range []int{7, 1000, 100_000, 1 << 20} {
 		var got []int
 		for at := 0; at < len(data); {
@@ -168,12 +169,42 @@ func TestFeed(t *testing.T) {
 	}
 }
 
+// Streams are cut alike however long they were said to be.
+func TestBufferGrows(t *testing.T) {
+	for _, n := range []int{0, 1, 1000, 40 << 10, 300 << 10, 1 << 20} {
+		data := made(max(n, 8))[:n]
+		var want []int
+		if _, err := NewSplitter(rule, math.MaxInt64-margin).Split(bytes.NewReader(data), lengths(&want)); err != nil {
+			t.Fatal(err)
+		}
+		for _, said := range []int64{0, 1, int64(n) - 1, int64(n), int64(n) + 1, 50_000} {
+			s := NewSplitter(rule, max(0, said))
+			for range 2 { // anew, and with what it has by now
+				var got []int
+				if read, err := s.Split(bytes.NewReader(data), lengths(&got)); err != nil || read != int64(n) || !slices.Equal(got, want) {
+					t.Errorf("%d bytes, said to be %d: %d read in %d chunks, want %d; %v", n, said, read, len(got), len(want), err)
+				}
+			}
+		}
+		if s := NewSplitter(rule, int64(n)); len(s.buf) > n+margin {
+			t.Errorf("a buffer of %d for %d bytes", len(s.buf), n)
+		}
+	}
+}
+
+func lengths(into *[]int) Emit {
+	return func(b []byte, _ bool) error {
+		*into = append(*into, len(b))
+		return nil
+	}
+}
+
 // Window cuts as Split does, however much it is shown at a time.
 func TestWindow(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 6))
 	for _, n := range []int{1, 1024, 40 << 10, 1 << 20, 3<<20 + 5} {
 		data := made(n)
-		s := NewSplitter(rule)
+		s := NewSplitter(rule, 1<<20)
 		var got []piece
 		var all, seen []byte
 		for cut, shown := 0, 0; cut < n; {
@@ -195,7 +226,7 @@ func TestWindow(t *testing.T) {
 		}
 	}
 	want := errors.New("enough")
-	if n, err := NewSplitter(rule).Window(made(1<<20), 0, true, nil, func([]byte, bool) error { return want }); n != 0 || err != want {
+	if n, err := NewSplitter(rule, 1<<20).Window(made(1<<20), 0, true, nil, func([]byte, bool) error { return want }); n != 0 || err != want {
 		t.Errorf("%d, %v", n, err)
 	}
 }
