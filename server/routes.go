@@ -28,9 +28,12 @@ type route struct {
 	handle  handler
 }
 
-func (s *Server) routes() []route { return append(s.mainRoutes(), s.caseRoutes()...) }
+func (s *Server) routes() []route {
+	return slices.Concat(s.agentRoutes(), s.openRoutes(), s.modelRoutes(), s.accessRoutes(), s.fleetRoutes(), s.hitRoutes(), s.settingRoutes(), s.auditRoutes(), s.caseRoutes())
+}
 
-func (s *Server) mainRoutes() []route {
+// agentRoutes are what agents ask for.
+func (s *Server) agentRoutes() []route {
 	return []route{
 		{"POST", api.PathEnroll, auth.Public, s.enrol},
 		{"POST", api.PathRenew, auth.AsAgent, s.renew},
@@ -39,14 +42,24 @@ func (s *Server) mainRoutes() []route {
 		{"GET", api.PathManifest, auth.AsAgent, s.manifest},
 		{"GET", api.PathBlob + "{digest}", auth.AsAgent, s.blob},
 		{"GET", api.PathPolicy, auth.AsAgent, s.policy},
+	}
+}
 
+// openRoutes are what says how the server is, and who asks.
+func (s *Server) openRoutes() []route {
+	return []route{
 		{"GET", api.PathCA, auth.Public, s.getCA},
 		{"GET", "/v1/openapi.yaml", auth.Public, s.getOpenAPI},
 		{"GET", "/healthz", auth.Public, s.health},
 		{"GET", "/readyz", auth.Public, s.ready},
 		{"GET", "/metrics", auth.AgentsRead, s.getMetrics},
 		{"GET", api.PathWhoAmI, auth.ModelsRead, s.whoAmI},
+	}
+}
 
+// modelRoutes are the registry and its snapshots.
+func (s *Server) modelRoutes() []route {
+	return []route{
 		{"GET", api.PathModels, auth.ModelsRead, s.listModels},
 		{"GET", api.PathModels + "/{model}", auth.ModelsRead, s.getModel},
 		{"PUT", api.PathModels + "/{model}", auth.ModelsWrite, s.putModel},
@@ -56,7 +69,18 @@ func (s *Server) mainRoutes() []route {
 		{"POST", api.PathSnapshots, auth.ModelsWrite, s.publish},
 		{"GET", api.PathSnapshots + "/latest/manifest", auth.ModelsRead, s.manifest},
 		{"GET", api.PathSnapshots + "/latest/fpdb", auth.ModelsRead, s.latestBlob},
+		{"POST", api.PathWebhooks + "/{source}", auth.Public, s.takeWebhook},
+		{"GET", api.PathWebhookSources, auth.SettingWrite, s.listWebhookSources},
+		{"POST", api.PathWebhookSources, auth.SettingWrite, s.addWebhookSource},
+		{"DELETE", api.PathWebhookSources + "/{id}", auth.SettingWrite, s.deleteWebhookSource},
+		{"GET", api.PathAnnouncements, auth.ModelsRead, s.listAnnouncements},
+		{"POST", api.PathAnnouncements + "/{id}/dismiss", auth.ModelsWrite, s.dismissAnnouncement},
+	}
+}
 
+// accessRoutes are tokens and accounts.
+func (s *Server) accessRoutes() []route {
+	return []route{
 		{"GET", api.PathTokens, auth.TokensWrite, s.listTokens},
 		{"POST", api.PathTokens, auth.TokensWrite, s.addToken},
 		{"DELETE", api.PathTokens + "/{id}", auth.TokensWrite, s.revokeToken},
@@ -68,7 +92,12 @@ func (s *Server) mainRoutes() []route {
 		{"GET", api.PathEnrolTokens, auth.TokensWrite, s.listEnrolTokens},
 		{"POST", api.PathEnrolTokens, auth.TokensWrite, s.addEnrolToken},
 		{"DELETE", api.PathEnrolTokens + "/{id}", auth.TokensWrite, s.revokeEnrolToken},
+	}
+}
 
+// fleetRoutes are agents, their policies and sweeps.
+func (s *Server) fleetRoutes() []route {
+	return []route{
 		{"GET", api.PathAgents, auth.AgentsRead, s.listAgents},
 		{"GET", api.PathAgents + "/{id}", auth.AgentsRead, s.getAgent},
 		{"PUT", api.PathAgents + "/{id}/state", auth.AgentsWrite, s.setAgentState},
@@ -78,6 +107,15 @@ func (s *Server) mainRoutes() []route {
 		{"PUT", api.PathPolicies + "/{name}", auth.PolicyWrite, s.putPolicy},
 		{"POST", api.PathPolicies + "/{name}/rollback", auth.PolicyWrite, s.rollbackPolicy},
 		{"DELETE", api.PathPolicies + "/{name}", auth.PolicyWrite, s.deletePolicy},
+		{"GET", api.PathSweeps, auth.AgentsRead, s.listSweeps},
+		{"POST", api.PathSweeps, auth.SweepsWrite, s.addSweep},
+		{"GET", api.PathSweeps + "/{id}", auth.AgentsRead, s.getSweep},
+	}
+}
+
+// hitRoutes are hits, and where copies may be.
+func (s *Server) hitRoutes() []route {
+	return []route{
 		{"GET", api.PathHitList, auth.HitsRead, s.listHits},
 		{"GET", api.PathHitList + "/{id}", auth.HitsRead, s.getHit},
 		{"GET", api.PathAlerts, auth.HitsRead, s.listAlerts},
@@ -89,32 +127,30 @@ func (s *Server) mainRoutes() []route {
 		{"DELETE", api.PathAuthorisations + "/{id}", auth.AuthorWrite, s.revokeAuthorisation},
 		{"GET", api.PathCopies, auth.HitsRead, s.listCopies},
 		{"GET", api.PathReconcile, auth.HitsRead, s.reconcile},
+		{"GET", api.PathNavigator, auth.HitsRead, s.navigator},
+	}
+}
 
-		{"POST", api.PathWebhooks + "/{source}", auth.Public, s.takeWebhook},
-		{"GET", api.PathWebhookSources, auth.SettingWrite, s.listWebhookSources},
-		{"POST", api.PathWebhookSources, auth.SettingWrite, s.addWebhookSource},
-		{"DELETE", api.PathWebhookSources + "/{id}", auth.SettingWrite, s.deleteWebhookSource},
-		{"GET", api.PathAnnouncements, auth.ModelsRead, s.listAnnouncements},
-		{"POST", api.PathAnnouncements + "/{id}/dismiss", auth.ModelsWrite, s.dismissAnnouncement},
-
-		{"GET", api.PathSweeps, auth.AgentsRead, s.listSweeps},
-		{"POST", api.PathSweeps, auth.SweepsWrite, s.addSweep},
-		{"GET", api.PathSweeps + "/{id}", auth.AgentsRead, s.getSweep},
+// settingRoutes are where it is told, and what is kept.
+func (s *Server) settingRoutes() []route {
+	return []route{
 		{"GET", api.PathTargets, auth.SettingWrite, s.listTargets},
 		{"POST", api.PathTargets, auth.SettingWrite, s.addTarget},
 		{"DELETE", api.PathTargets + "/{id}", auth.SettingWrite, s.deleteTarget},
 		{"GET", api.PathTargets + "/{id}/deliveries", auth.SettingWrite, s.listDeliveries},
 		{"POST", api.PathTargets + "/{id}/replay", auth.SettingWrite, s.replay},
-
 		{"GET", api.PathRetention, auth.SettingWrite, s.getRetention},
 		{"PUT", api.PathRetention, auth.SettingWrite, s.putRetention},
 		{"POST", api.PathRetention + "/purge", auth.SettingWrite, s.purge},
 		{"GET", api.PathHolds, auth.HitsRead, s.listHolds},
 		{"POST", api.PathHolds, auth.AlertsWrite, s.addHold},
 		{"DELETE", api.PathHolds + "/{id}", auth.AlertsWrite, s.liftHold},
+	}
+}
 
-		{"GET", api.PathNavigator, auth.HitsRead, s.navigator},
-
+// auditRoutes are the log of changes.
+func (s *Server) auditRoutes() []route {
+	return []route{
 		{"GET", api.PathAudit, auth.AuditRead, s.auditLeaves},
 		{"GET", api.PathAuditHead, auth.AuditRead, s.auditHead},
 		{"GET", api.PathAuditProof, auth.AuditRead, s.auditProof},
@@ -122,6 +158,7 @@ func (s *Server) mainRoutes() []route {
 	}
 }
 
+// caseRoutes are cases and what comes of them.
 func (s *Server) caseRoutes() []route {
 	return []route{
 		{"GET", "/v1/cases", auth.CasesRead, s.listCases},

@@ -21,6 +21,7 @@ import (
 	"net/http"
 	"net/url"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -130,6 +131,11 @@ type route struct {
 const signedIn auth.Permission = "signed in"
 
 func (c *Console) routes() []route {
+	return slices.Concat(c.accountPages(), c.workPages(), c.fleetPages(), c.adminPages())
+}
+
+// accountPages are signing in, and a person's own account.
+func (c *Console) accountPages() []route {
 	return []route{
 		{"GET", "/login", auth.Public, c.loginPage},
 		{"POST", "/login", auth.Public, c.login},
@@ -142,6 +148,12 @@ func (c *Console) routes() []route {
 		{"POST", "/account/passkeys/begin", signedIn, c.beginPasskey},
 		{"POST", "/account/passkeys", signedIn, c.addPasskey},
 		{"POST", "/account/passkeys/{id}/delete", signedIn, c.deletePasskey},
+	}
+}
+
+// workPages are what analysts work on: hits, alerts, cases.
+func (c *Console) workPages() []route {
+	return []route{
 		{"GET", "/{$}", auth.ModelsRead, c.overview},
 		{"GET", "/hits", auth.HitsRead, c.hits},
 		{"GET", "/hits/{id}", auth.HitsRead, c.hit},
@@ -164,6 +176,12 @@ func (c *Console) routes() []route {
 		{"POST", "/views", auth.ModelsRead, c.saveView},
 		{"POST", "/views/{id}/delete", auth.ModelsRead, c.deleteView},
 		{"GET", "/search", auth.ModelsRead, c.search},
+	}
+}
+
+// fleetPages are models, their copies, and the agents that look for them.
+func (c *Console) fleetPages() []route {
+	return []route{
 		{"GET", "/models", auth.ModelsRead, c.models},
 		{"GET", "/models.csv", auth.ModelsRead, c.modelsCSV},
 		{"GET", "/models/{name}", auth.ModelsRead, c.model},
@@ -183,6 +201,12 @@ func (c *Console) routes() []route {
 		{"GET", "/policies.csv", auth.AgentsRead, c.policiesCSV},
 		{"GET", "/policies/{name}", auth.AgentsRead, c.policy},
 		{"POST", "/policies/{name}/rollback", auth.PolicyWrite, c.rollbackPolicy},
+	}
+}
+
+// adminPages are the audit log and the settings.
+func (c *Console) adminPages() []route {
+	return []route{
 		{"GET", "/audit", auth.AuditRead, c.audit},
 		{"GET", "/audit.csv", auth.AuditRead, c.auditCSV},
 		{"GET", "/audit/{seq}", auth.AuditRead, c.auditEntry},
