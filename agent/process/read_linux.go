@@ -249,15 +249,9 @@ func (p Proc) Holders(id FileID, self, max int) []Holder {
 
 func (p Proc) holds(pid int, id FileID) (Holder, bool) {
 	base := filepath.Join(p.Root, strconv.Itoa(pid))
-	d, err := os.Open(base + "/fd")
-	if err != nil {
-		return Holder{}, false
-	}
-	names, _ := d.Readdirnames(1 << 16)
-	d.Close()
 	found := Holder{PID: pid}
 	ok := false
-	for _, n := range names {
+	for n := range Entries(base + "/fd") {
 		var st unix.Stat_t
 		if unix.Stat(base+"/fd/"+n, &st) != nil || st.Ino != id.Inode || uint64(st.Dev) != id.Dev {
 			continue

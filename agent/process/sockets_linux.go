@@ -32,14 +32,8 @@ func (p Proc) Remote(pid int) string {
 }
 
 func socketInodes(dir string) map[string]bool {
-	d, err := os.Open(dir)
-	if err != nil {
-		return nil
-	}
-	names, _ := d.Readdirnames(1 << 16)
-	d.Close()
 	out := map[string]bool{}
-	for _, n := range names {
+	for n := range Entries(dir) {
 		link, err := os.Readlink(filepath.Join(dir, n))
 		if rest, ok := strings.CutPrefix(link, "socket:["); ok && err == nil {
 			out[strings.TrimSuffix(rest, "]")] = true

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"weightwarden/agent/process"
 	"weightwarden/agent/watch"
 )
 
@@ -39,13 +40,10 @@ func (s *Scanner) SweepOpen(ctx context.Context, proc string, filter watch.Filte
 }
 
 func (s *Scanner) sweepHeld(ctx context.Context, pid int, dir string, filter watch.Filter, seen map[[2]uint64]bool, n *Swept) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return nil // ended, or not ours to look at
-	}
-	names, _ := d.Readdirnames(1 << 16)
-	d.Close()
-	for _, name := range names {
+	for name := range process.Entries(dir) {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
 		link := filepath.Join(dir, name)
 		target, err := os.Readlink(link)
 		if err != nil || !strings.HasPrefix(target, "/") {

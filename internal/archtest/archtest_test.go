@@ -63,8 +63,8 @@ var arrows = []arrow{
 }
 
 // decoders are the packages that read the structure of files.
-var decoders = []string{"formats/all", "formats/archive", "formats/coreml", "formats/gguf", "formats/hdf5", "formats/npy", "formats/onnx",
-	"formats/pytorch", "formats/quant", "formats/safetensors", "formats/sharded", "formats/tensorflow", "formats/tensorrt", "formats/tfjs", "formats/tflite"}
+var decoders = []string{"formats/all", "formats/archive", "formats/coreml", "formats/gguf", "formats/hdf5", "formats/npy", "formats/ocdbt", "formats/onnx",
+	"formats/pytorch", "formats/quant", "formats/safetensors", "formats/sharded", "formats/tensorflow", "formats/tensorrt", "formats/tfjs", "formats/tflite", "formats/zarr"}
 
 // opensFiles are the packages of formats that touch the disk: to open a file, to
 // hold an unpacked member in a nameless temporary file, to build tests.
