@@ -38,6 +38,7 @@ import (
 	"weightwarden/agent/state"
 	"weightwarden/agent/uplink"
 	"weightwarden/agent/watch"
+	"weightwarden/formats/keyfile"
 	"weightwarden/internal/api"
 )
 
@@ -323,7 +324,7 @@ func (a *Agent) scanDeps() scan.Deps {
 func (a *Agent) scanOptions() scan.Options {
 	l := a.cfg.Limits
 	return scan.Options{
-		MinSize: int64(a.cfg.Files.MinSize), Quiet: time.Duration(a.cfg.Settle.Quiet), MaxWait: time.Duration(a.cfg.Settle.MaxWait),
+		MinSize: int64(a.cfg.Files.MinSize), Small: keyfile.Opaque, Quiet: time.Duration(a.cfg.Settle.Quiet), MaxWait: time.Duration(a.cfg.Settle.MaxWait),
 		Workers: l.Workers, Queue: l.Queue, QuickAbove: int64(l.QuickAbove),
 		Events: rate.NewLimiter(rate.Limit(l.BytesPerSecond), int(l.BytesPerSecond)/4+1),
 		Sweeps: rate.NewLimiter(rate.Limit(l.SweepPerSecond), int(l.SweepPerSecond)/4+1),

@@ -7,6 +7,7 @@ import (
 
 	"weightwarden/agent/health"
 	"weightwarden/agent/watch"
+	"weightwarden/formats/keyfile"
 )
 
 func (a *Agent) openKernel() (watch.Watcher, error) {
@@ -14,7 +15,7 @@ func (a *Agent) openKernel() (watch.Watcher, error) {
 	for i, p := range a.cfg.Watch.Paths {
 		roots[i] = filepath.Clean(p)
 	}
-	return watch.NewKernel(watch.KernelOptions{Roots: roots, Filter: a.filter, MinSize: int64(a.cfg.Files.MinSize), OnExec: a.procs.opened()})
+	return watch.NewKernel(watch.KernelOptions{Roots: roots, Filter: a.filter, MinSize: int64(a.cfg.Files.MinSize), Small: keyfile.Opaque, OnExec: a.procs.opened()})
 }
 
 // keepCanary writes a file now and then and expects its event: a watcher that was

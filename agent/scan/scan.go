@@ -82,6 +82,7 @@ type Deps struct {
 // Options bound a Scanner.
 type Options struct {
 	MinSize    int64
+	Small      func(path string) bool // smaller files that are looked at, by their names; nil: none
 	Quiet      time.Duration
 	MaxWait    time.Duration
 	Workers    int
@@ -172,12 +173,17 @@ func (s *Scanner) Submit(ev watch.Event) {
 	if ev.PID == 0 {
 		s.deps.Who.Observe(info.ID)
 	}
-	if info.Stamp.Size < s.opts.MinSize {
+	if s.tooSmall(info.Stamp.Size, ev.Path) {
 		f.Close()
 		return
 	}
 	s.Count.Gated.Add(1)
 	s.settle(&item{ev: ev, file: f, info: info, first: time.Now(), moved: time.Now(), due: time.Now().Add(settleFirst)})
+}
+
+// tooSmall reports whether a file of that size and name is passed by.
+func (s *Scanner) tooSmall(size int64, path string) bool {
+	return size < s.opts.MinSize && (s.opts.Small == nil || !s.opts.Small(path))
 }
 
 // gate opens the file where the source did not and asks whether it is one to

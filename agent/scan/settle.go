@@ -80,7 +80,7 @@ func (s *Scanner) look(it *item, now time.Time) time.Duration {
 		it.file = f
 	}
 	info, err := Stat(it.file)
-	if err != nil || info.ID != it.info.ID || info.Stamp.Size < s.opts.MinSize {
+	if err != nil || info.ID != it.info.ID || s.tooSmall(info.Stamp.Size, it.ev.Path) {
 		it.close()
 		return 0
 	}

@@ -78,7 +78,7 @@ func (s *Scanner) sweepTree(ctx context.Context, root string, o SweepOptions, n 
 // sweepFile looks at one file. Size first: most files end there, without open.
 func (s *Scanner) sweepFile(ctx context.Context, path string, o SweepOptions, n *Swept) error {
 	st, err := os.Lstat(path)
-	if err != nil || !st.Mode().IsRegular() || st.Size() < s.opts.MinSize {
+	if err != nil || !st.Mode().IsRegular() || s.tooSmall(st.Size(), path) {
 		return nil
 	}
 	n.Looked++

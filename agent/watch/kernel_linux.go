@@ -22,7 +22,9 @@ type KernelOptions struct {
 	Roots   []string
 	Filter  Filter
 	MinSize int64 // smaller files are not reported
-	Bounded bool  // a bounded kernel queue, for tests of overflow
+	// Small says which of those are, by their names; nil: none.
+	Small   func(path string) bool
+	Bounded bool // a bounded kernel queue, for tests of overflow
 	// OnExec is told of programs that are opened to be run; nil: nobody asks.
 	OnExec func(pid int, exe string, at time.Time)
 	// Poll is how often all mount namespaces are looked at; 0 for two seconds.
@@ -340,7 +342,8 @@ func (k *Kernel) readContent() {
 		k.closed.Add(1)
 		var st unix.Stat_t
 		err := unix.Fstat(fd, &st)
-		if k.isCanary(ev, &st) || err != nil || st.Mode&unix.S_IFMT != unix.S_IFREG || st.Size < k.opts.MinSize {
+		if k.isCanary(ev, &st) || err != nil || st.Mode&unix.S_IFMT != unix.S_IFREG ||
+			st.Size < k.opts.MinSize && (st.Size == 0 || k.opts.Small == nil || !k.opts.Small(readlinkFD(fd))) {
 			unix.Close(fd)
 			return
 		}

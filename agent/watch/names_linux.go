@@ -51,7 +51,8 @@ func (k *Kernel) named(m mount, ev fanotify.Event, place fanotify.Place, op Op) 
 	var st unix.Stat_t
 	err := unix.Fstat(child, &st)
 	unix.Close(child)
-	if err != nil || st.Mode&unix.S_IFMT != unix.S_IFREG || st.Size < k.opts.MinSize {
+	if err != nil || st.Mode&unix.S_IFMT != unix.S_IFREG ||
+		st.Size < k.opts.MinSize && (k.opts.Small == nil || !k.opts.Small(place.Name)) {
 		return
 	}
 	path, ok := placePath(m, place)

@@ -10,6 +10,7 @@ import (
 
 	"weightwarden/agent/uplink"
 	"weightwarden/formats/file"
+	"weightwarden/formats/keyfile"
 	"weightwarden/internal/api"
 	"weightwarden/internal/cli"
 )
@@ -92,7 +93,7 @@ func (s *scanner) walk(ctx context.Context, root string) error {
 			return nil
 		}
 		// Files named by hand are judged whatever their size.
-		if info, err := d.Info(); err == nil && path != root && info.Size() < s.min {
+		if info, err := d.Info(); err == nil && path != root && info.Size() < s.min && !keyfile.Opaque(path) {
 			return nil
 		}
 		if err := s.file(ctx, path); err != nil {

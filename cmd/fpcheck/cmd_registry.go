@@ -12,6 +12,7 @@ import (
 
 	"weightwarden/fingerprint"
 	"weightwarden/fingerprint/index"
+	"weightwarden/formats/keyfile"
 	"weightwarden/internal/api"
 	"weightwarden/internal/cli"
 	"weightwarden/internal/judge"
@@ -113,7 +114,7 @@ func (a *adder) run(ctx context.Context, env *cli.Env, args []string) error {
 // weights is passed by, and shards where a list of them stands for the model.
 func (a *adder) add(ctx context.Context, env *cli.Env, path string, named bool) error {
 	set := shardSet(path)
-	if lists, err := filepath.Glob(filepath.Join(quoteGlob(filepath.Dir(path)), "*"+indexSuffix)); !named && set != "" && err == nil && len(lists) > 0 {
+	if lists, err := filepath.Glob(filepath.Join(quoteGlob(filepath.Dir(path)), "*"+keyfile.ShardList)); !named && set != "" && err == nil && len(lists) > 0 {
 		return nil
 	}
 	l, err := a.load(ctx, env, path)

@@ -12,7 +12,7 @@ import (
 	"weightwarden/formats"
 	"weightwarden/formats/all"
 	"weightwarden/formats/file"
-	"weightwarden/formats/ocdbt"
+	"weightwarden/formats/keyfile"
 	"weightwarden/internal/cli"
 	"weightwarden/internal/judge"
 )
@@ -45,7 +45,7 @@ func (c *common) loadFolder(ctx context.Context, env *cli.Env, path string) (*lo
 	var models []*formats.Model
 	w := walker{fail: func(path string, err error) { cli.PrintError(env, path, err, "") }}
 	w.visit = func(path string) error {
-		if strings.HasSuffix(path, indexSuffix) || isPartOfDatabase(path) {
+		if strings.HasSuffix(path, keyfile.ShardList) || isPartOfDatabase(path) {
 			return nil // its shards are read themselves, or it is read with the whole
 		}
 		l, err := c.load(ctx, env, path)
@@ -79,10 +79,10 @@ func (c *common) loadFolder(ctx context.Context, env *cli.Env, path string) (*lo
 // isPartOfDatabase reports whether a file is the database of one process, which Orbax
 // leaves beside the one of all.
 func isPartOfDatabase(path string) bool {
-	if filepath.Base(path) != ocdbt.Manifest {
+	if filepath.Base(path) != keyfile.OCDBT {
 		return false
 	}
-	_, err := os.Stat(filepath.Join(filepath.Dir(path), "..", ocdbt.Manifest))
+	_, err := os.Stat(filepath.Join(filepath.Dir(path), "..", keyfile.OCDBT))
 	return err == nil
 }
 

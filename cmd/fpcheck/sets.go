@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"weightwarden/formats/keyfile"
 	"weightwarden/internal/api"
 	"weightwarden/internal/judge"
 )
@@ -51,7 +52,7 @@ func (p *parts) add(path string, s *judge.Subject, src io.Closer, v *api.Verdict
 	if p.place == nil {
 		p.place, p.lists = map[string]int{}, map[string]float64{}
 	}
-	if strings.HasSuffix(path, indexSuffix) && v.Verdict.IsHit() {
+	if strings.HasSuffix(path, keyfile.ShardList) && v.Verdict.IsHit() {
 		key := modelKey(path, v)
 		p.lists[key] = max(p.lists[key], extent(v))
 		return false

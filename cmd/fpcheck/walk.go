@@ -9,8 +9,7 @@ import (
 	"regexp"
 	"strings"
 
-	"weightwarden/formats/ocdbt"
-	"weightwarden/formats/zarr"
+	"weightwarden/formats/keyfile"
 	"weightwarden/internal/cli"
 )
 
@@ -18,22 +17,11 @@ import (
 // matrix that could be evidence, fits into one.
 const smallest = 4096
 
-// indexSuffix ends the names of the lists of shards that hubs use; they are small
-// and stand for a whole model.
-const indexSuffix = ".index.json"
-
-// standsForMore reports whether a file is small and yet a whole model or a tensor:
-// a list of shards, a database of tensors, an array whose chunks are files.
-func standsForMore(path string) bool {
-	name := filepath.Base(path)
-	return strings.HasSuffix(name, indexSuffix) || name == ocdbt.Manifest || zarr.IsMetadata(name)
-}
-
 // modelFolder is the folder of the model that a file is a part of: arrays in chunks
 // have folders of their own in it.
 func modelFolder(path string) string {
 	dir := filepath.Dir(path)
-	if zarr.IsMetadata(filepath.Base(path)) {
+	if keyfile.IsZarr(filepath.Base(path)) {
 		return filepath.Dir(dir)
 	}
 	return dir
@@ -75,7 +63,7 @@ func (w *walker) walk(ctx context.Context, operand string) error {
 			w.other++
 			return nil
 		}
-		if info, err := d.Info(); err == nil && info.Size() < smallest && !standsForMore(path) {
+		if info, err := d.Info(); err == nil && info.Size() < smallest && !keyfile.Is(path) {
 			w.small++
 			return nil
 		}

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"weightwarden/formats"
+	"weightwarden/formats/keyfile"
 	"weightwarden/formats/zarr"
 )
 
@@ -17,7 +18,7 @@ import (
 const ID formats.ID = "ocdbt"
 
 // Manifest is the name of the file that a database begins with.
-const Manifest = "manifest.ocdbt"
+const Manifest = keyfile.OCDBT
 
 // Decoder reads the manifest of a database with the files of its folder.
 type Decoder struct{}

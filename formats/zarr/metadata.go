@@ -9,13 +9,14 @@ import (
 	"strings"
 
 	"weightwarden/formats"
+	"weightwarden/formats/keyfile"
 )
 
 // MaxMetadata bounds the bytes of the JSON of one array.
 const MaxMetadata = 1 << 20
 
 // IsMetadata reports whether a key or file of that name holds what an array is.
-func IsMetadata(name string) bool { return name == ".zarray" || name == "zarr.json" }
+func IsMetadata(name string) bool { return keyfile.IsZarr(name) }
 
 // layout is what the metadata of an array say.
 type layout struct {
