@@ -61,7 +61,8 @@ type computer struct {
 	hasher []byte // key of chunk keys
 	out    *Fingerprint
 
-	sampleRows int // of each matrix, in a quick look
+	sampleRows int   // of each matrix, in a quick look
+	longest    int64 // piece
 
 	read     atomic.Int64
 	sketched atomic.Int64 // tensors
@@ -86,6 +87,7 @@ func newComputer(ctx context.Context, src formats.Source, m *formats.Model, opt 
 	c.maker = sketch.NewMaker(c.key.derive("sketch"))
 	c.layout = plan1(src, m)
 	c.unread = c.layout.unread
+	c.longest = c.layout.longest()
 	c.out = &Fingerprint{Scheme: Scheme1, KeyID: c.key.ID(), Format: "unknown", Registered: opt.Register, Loose: c.layout.loose()}
 	if m != nil {
 		c.out.Format = string(m.Format)
@@ -324,7 +326,7 @@ func (c *computer) newWorker() *worker {
 	if err != nil {
 		panic(err) // 32 bytes by construction
 	}
-	return &worker{computer: c, split: chunk.NewSplitter(c.rule, c.layout.longest()), hash: h}
+	return &worker{computer: c, split: chunk.NewSplitter(c.rule, c.longest), hash: h}
 }
 
 func (w *worker) count(n int64) {
@@ -492,7 +494,7 @@ func (w *worker) chunkPhases(p *plan, tee func([]byte) error) {
 // phase is the splitter of a further alignment.
 func (w *worker) phase(i int) *chunk.Splitter {
 	if w.phases[i] == nil {
-		w.phases[i] = chunk.NewSplitter(w.rule, w.layout.longest())
+		w.phases[i] = chunk.NewSplitter(w.rule, w.longest)
 	}
 	return w.phases[i]
 }

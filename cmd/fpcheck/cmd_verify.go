@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"runtime"
 
 	"weightwarden/formats/file"
 	"weightwarden/internal/api"
@@ -53,7 +54,9 @@ type verifier struct {
 	quick, all bool
 
 	env      *cli.Env
-	judge    *judge.Judge
+	judge    *judge.Judge // by all cores
+	single   judge.Judge  // the same by one
+	crew     *crew
 	progress *cli.Progress
 	printer  *printer
 	report   *reporter // nil: none is wanted
@@ -81,12 +84,10 @@ func (v *verifier) run(ctx context.Context, env *cli.Env, args []string) error {
 			return err
 		}
 	}
-	v.walker = walker{fail: v.fail, visit: func(path string) error { return v.visit(ctx, path) }}
-	for _, operand := range args {
-		v.printer = &printer{env: env, all: v.all || !isDir(operand)}
-		if err := v.walker.walk(ctx, operand); err != nil {
-			return err
-		}
+	v.single = *v.judge
+	v.single.Jobs = 1
+	if err := v.walk(ctx, args); err != nil {
+		return err
 	}
 	if err := v.sets(ctx); err != nil {
 		return err
@@ -118,39 +119,86 @@ func (v *verifier) fail(path string, err error) {
 	v.tally.failed++
 }
 
-// visit judges one file. Its error ends the run: only a cancelled context does.
-func (v *verifier) visit(ctx context.Context, path string) error {
-	src, err := file.Open(path)
-	if err != nil {
-		v.fail(path, plainError(err))
-		return nil
+// walk judges every file that the operands name or hold.
+func (v *verifier) walk(ctx context.Context, operands []string) error {
+	v.crew = newCrew(v.cores(), func(f judged) { v.take(ctx, f) })
+	v.walker = walker{visit: func(path string) error { return v.visit(ctx, path) }}
+	v.walker.fail = func(path string, err error) {
+		_ = v.crew.add(ctx, false, func() judged { return judged{path: path, err: err} }) // in its turn
 	}
-	kept := false
-	defer func() {
-		if !kept {
-			src.Close()
+	var err error
+	for _, operand := range operands {
+		v.printer = &printer{env: v.env, all: v.all || !isDir(operand)}
+		v.progress.Start(operand, 0)
+		if err = v.walker.walk(ctx, operand); err != nil {
+			break
 		}
-	}()
-	src.LeaveCache() // what runs on this machine needs its page cache more
-	v.progress.Start(path, src.Size())
-	subject, err := v.judge.Examine(ctx, src, v.quick)
-	var verdict *api.Verdict
-	if err == nil {
-		verdict, err = v.judge.Verdict(ctx, subject, src)
 	}
+	v.crew.wait()
 	v.progress.Clear()
 	if ctx.Err() != nil {
 		return errors.New("stopped before all files were judged")
 	}
-	if err != nil {
-		v.fail(path, err)
-		return nil
+	return err
+}
+
+// cores is how many files are judged at a time.
+func (c *common) cores() int {
+	if c.jobs > 0 {
+		return c.jobs
 	}
-	verdict.Path = path
-	v.tally.add(verdict)
-	v.show(verdict)
-	kept = v.parts.add(path, subject, src, verdict)
-	return nil
+	return runtime.GOMAXPROCS(0)
+}
+
+// visit has one file judged. Its error ends the run: only a cancelled context does.
+func (v *verifier) visit(ctx context.Context, path string) error {
+	f := judged{path: path, printer: v.printer}
+	if f.src, f.err = file.Open(path); f.err != nil {
+		f.err = plainError(f.err)
+		return v.crew.add(ctx, false, func() judged { return f })
+	}
+	f.src.LeaveCache() // what runs on this machine needs its page cache more
+	alone := f.src.Size() >= aloneFrom
+	err := v.crew.add(ctx, alone, func() judged {
+		j := &v.single
+		if alone {
+			j = v.judge
+			v.progress.Start(path, f.src.Size())
+		}
+		if f.subject, f.err = j.Examine(ctx, f.src, v.quick); f.err == nil {
+			f.verdict, f.err = j.Verdict(ctx, f.subject, f.src)
+		}
+		if alone {
+			v.progress.Start(path, 0)
+		}
+		return f
+	})
+	if err != nil {
+		f.src.Close()
+	}
+	return err
+}
+
+// take shows a judged file, or what went wrong.
+func (v *verifier) take(ctx context.Context, f judged) {
+	kept := false
+	defer func() {
+		if f.src != nil && !kept {
+			f.src.Close()
+		}
+	}()
+	if ctx.Err() != nil {
+		return
+	}
+	v.progress.Clear()
+	if f.err != nil {
+		v.fail(f.path, f.err)
+		return
+	}
+	f.verdict.Path = f.path
+	v.tally.add(f.verdict)
+	v.show(f.printer, f.verdict)
+	kept = v.parts.add(f.path, f.subject, f.src, f.verdict)
 }
 
 // add counts the verdict of a file.
@@ -166,10 +214,10 @@ func (t *tally) add(verdict *api.Verdict) {
 	}
 }
 
-func (v *verifier) show(verdict *api.Verdict) {
-	v.printer.verdict(verdict)
+func (v *verifier) show(p *printer, verdict *api.Verdict) {
+	p.verdict(verdict)
 	if v.report != nil {
-		v.report.add(verdict, v.printer.all)
+		v.report.add(verdict, p.all)
 	}
 }
 
@@ -186,7 +234,7 @@ func (v *verifier) sets(ctx context.Context) error {
 			continue
 		}
 		v.tally.sets++
-		v.show(verdict)
+		v.show(v.printer, verdict)
 	}
 	return nil
 }
