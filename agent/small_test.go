@@ -33,7 +33,9 @@ func smallKeys(t *testing.T, tier string) {
 	writeFile(t, at("before/other.ocdbt"), key)
 	out, _ := start(t, cfg)
 	found := func(name string) func() bool {
-		return func() bool { return strings.Contains(out.String(), "path="+filepath.Join(watched, filepath.FromSlash(name))+" ") }
+		return func() bool {
+			return strings.Contains(out.String(), "path="+filepath.Join(watched, filepath.FromSlash(name))+" ")
+		}
 	}
 	agenttest.Wait(t, "what was there before", found("before/manifest.ocdbt"))
 	writeFile(t, at("orbax/small"), key)
