@@ -1,10 +1,13 @@
 package main
 
 import (
+	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"strconv"
@@ -113,7 +116,10 @@ func inspect(ctx context.Context, env *cli.Env, path string, everything bool) er
 		return err
 	}
 	shown := tensorsShown
-	if everything || env.JSON {
+	switch {
+	case env.JSON:
+		shown = 0 // they are written one by one
+	case everything:
 		shown = len(model.Tensors)
 	}
 	out := describe(path, size, model, shown)
@@ -123,10 +129,42 @@ func inspect(ctx context.Context, env *cli.Env, path string, everything bool) er
 		}
 	}
 	if env.JSON {
-		return cli.WriteJSON(env.Stdout, out)
+		return out.writeJSON(env.Stdout, model.Tensors)
 	}
 	out.print(env)
 	return nil
+}
+
+// writeJSON writes what cli.WriteJSON would with these tensors, without holding a million of them as text.
+func (in *inspection) writeJSON(w io.Writer, tensors []formats.Tensor) error {
+	var frame bytes.Buffer
+	if err := cli.WriteJSON(&frame, in); err != nil {
+		return err
+	}
+	const none = `"tensors":[]` // in no string: quotes in strings are escaped
+	before, after, ok := bytes.Cut(frame.Bytes(), []byte(none))
+	if !ok {
+		return errors.New("the description has no list of tensors")
+	}
+	out := bufio.NewWriter(w)
+	out.Write(before) // errors stay in the writer until Flush
+	out.WriteString(strings.TrimSuffix(none, "]"))
+	var one bytes.Buffer
+	for i := range tensors {
+		one.Reset()
+		if err := cli.WriteJSON(&one, describeTensor(&tensors[i])); err != nil {
+			return err
+		}
+		if i > 0 {
+			out.WriteByte(',')
+		}
+		if _, err := out.Write(bytes.TrimSuffix(one.Bytes(), []byte("\n"))); err != nil {
+			return err // nobody reads any more
+		}
+	}
+	out.WriteByte(']')
+	out.Write(after)
+	return out.Flush()
 }
 
 // decodeModel decodes a file, or all files of a folder together; size is that of the

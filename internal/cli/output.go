@@ -73,7 +73,7 @@ func Printable(s string) string {
 
 // PrintableLine is Printable for text that must stay on one line.
 func PrintableLine(s string) string {
-	return strings.NewReplacer("\n", `\n`, "\t", `\t`).Replace(Printable(s))
+	return strings.ReplaceAll(strings.ReplaceAll(Printable(s), "\n", `\n`), "\t", `\t`)
 }
 
 func isBidi(r rune) bool {

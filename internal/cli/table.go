@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bufio"
 	"fmt"
 	"io"
 	"strings"
@@ -37,6 +38,8 @@ func (t *Table) Row(cells ...string) {
 
 // Print writes the rows, the first one in bold as the heading.
 func (t *Table) Print(w io.Writer, s Style) {
+	out := bufio.NewWriter(w)
+	defer out.Flush()
 	for n, row := range t.rows {
 		var b strings.Builder
 		for i, c := range row {
@@ -57,7 +60,7 @@ func (t *Table) Print(w io.Writer, s Style) {
 		if n == 0 {
 			line = s.Bold(line)
 		}
-		fmt.Fprintf(w, "  %s\n", line)
+		fmt.Fprintf(out, "  %s\n", line)
 	}
 }
 
