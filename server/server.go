@@ -24,6 +24,7 @@ import (
 	"golang.org/x/mod/sumdb/note"
 
 	"weightwarden/internal/api"
+	"weightwarden/internal/durable"
 	"weightwarden/internal/snapshot"
 	"weightwarden/server/auth"
 	"weightwarden/server/cases"
@@ -156,7 +157,7 @@ func (s *Server) loadSigner() error {
 			return kerr
 		}
 		text = []byte(skey + "\n" + vkey + "\n")
-		err = os.WriteFile(path, text, 0o600)
+		err = durable.WriteFile(path, text, 0o600)
 	}
 	if err != nil {
 		return err
@@ -185,7 +186,7 @@ func (s *Server) firstToken(ctx context.Context) error {
 	}
 	text, secret := auth.NewToken()
 	path := filepath.Join(s.cfg.DataDir, "admin-token")
-	if err := os.WriteFile(path, []byte(text+"\n"), 0o600); err != nil {
+	if err := durable.WriteFile(path, []byte(text+"\n"), 0o600); err != nil {
 		return err
 	}
 	t := store.Token{Name: "first administrator", Roles: []string{auth.RoleAdmin, auth.RoleAnalyst, auth.RoleRegistrar}}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"weightwarden/internal/api"
+	"weightwarden/internal/durable"
 )
 
 // The states of a Record.
@@ -159,17 +160,5 @@ func (q *Quarantine) put(r Record) error {
 	if err := os.MkdirAll(q.dir, 0o700); err != nil {
 		return err
 	}
-	tmp, err := os.CreateTemp(q.dir, ".record-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(tmp.Name()) // gone already when all went well
-	_, err = tmp.Write(b)
-	if err == nil {
-		err = tmp.Sync()
-	}
-	if err := errors.Join(err, tmp.Close()); err != nil {
-		return err
-	}
-	return os.Rename(tmp.Name(), filepath.Join(q.dir, r.ID+".json"))
+	return durable.WriteFile(filepath.Join(q.dir, r.ID+".json"), b, 0o600)
 }

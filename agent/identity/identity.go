@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"weightwarden/internal/api"
+	"weightwarden/internal/durable"
 )
 
 // ErrNotEnrolled is returned by Load where there is no identity yet.
@@ -159,20 +160,5 @@ func save(path string, f *file) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}
-	tmp, err := os.CreateTemp(filepath.Dir(path), ".identity-*") // mode 0600
-	if err != nil {
-		return err
-	}
-	defer os.Remove(tmp.Name()) // gone already when all went well
-	_, err = tmp.Write(b)
-	if err == nil {
-		err = tmp.Sync()
-	}
-	if cerr := tmp.Close(); err == nil {
-		err = cerr
-	}
-	if err != nil {
-		return err
-	}
-	return os.Rename(tmp.Name(), path)
+	return durable.WriteFile(path, b, 0o600)
 }

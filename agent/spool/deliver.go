@@ -163,7 +163,7 @@ func (s *Spool) Ack(seq uint64) error {
 	if err != nil {
 		return fmt.Errorf("spool: %w", err)
 	}
-	if err := writeAtomic(s.cursorPath(), b); err != nil {
+	if err := replace(s.cursorPath(), b); err != nil {
 		return err
 	}
 	s.acked = seq
@@ -191,7 +191,7 @@ func (s *Spool) SetAside(hit api.Hit, reason string) error {
 	if err != nil {
 		return fmt.Errorf("spool: %w", err)
 	}
-	return writeAtomic(filepath.Join(dir, fmt.Sprintf("%s-%020d.json", hit.Epoch, hit.Seq)), b)
+	return replace(filepath.Join(dir, fmt.Sprintf("%s-%020d.json", hit.Epoch, hit.Seq)), b)
 }
 
 // Each calls f with every hit still kept and its note, acknowledged or not,

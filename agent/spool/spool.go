@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"weightwarden/internal/api"
+	"weightwarden/internal/durable"
 )
 
 // Options of a spool; zero values mean the defaults.
@@ -53,6 +54,11 @@ func Open(dir string, opts Options) (*Spool, error) {
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("spool: %w", err)
+	}
+	for _, d := range []string{dir, filepath.Join(dir, "damaged"), filepath.Join(dir, "rejected")} {
+		if err := durable.RemoveUnfinished(d); err != nil {
+			return nil, fmt.Errorf("spool: %w", err)
+		}
 	}
 	s := &Spool{dir: dir, opts: opts, next: 1, more: make(chan struct{}, 1)}
 	if err := s.load(); err != nil {
@@ -169,7 +175,7 @@ func (s *Spool) salvage(name string, b []byte, p *parsed, holes []uint64) error 
 		out = append(out, b[r.offset:r.offset+int64(r.size)]...)
 	}
 	p.good = int64(len(out))
-	return writeAtomic(name, out)
+	return replace(name, out)
 }
 
 func (s *Spool) setAside(name string, b []byte, text string, lost []uint64) error {
@@ -179,7 +185,17 @@ func (s *Spool) setAside(name string, b []byte, text string, lost []uint64) erro
 	if err := os.Remove(name); err != nil {
 		return fmt.Errorf("spool: %w", err)
 	}
-	return syncDir(s.dir)
+	if err := durable.SyncDir(s.dir); err != nil {
+		return fmt.Errorf("spool: %w", err)
+	}
+	return nil
+}
+
+func replace(path string, b []byte) error {
+	if err := durable.WriteFile(path, b, 0o600); err != nil {
+		return fmt.Errorf("spool: %w", err)
+	}
+	return nil
 }
 
 func (s *Spool) keepCopy(name string, b []byte, text string, lost []uint64) error {
@@ -188,7 +204,7 @@ func (s *Spool) keepCopy(name string, b []byte, text string, lost []uint64) erro
 		return fmt.Errorf("spool: %w", err)
 	}
 	kept := filepath.Join(bad, filepath.Base(name)+"."+suffix())
-	if err := writeAtomic(kept, b); err != nil {
+	if err := replace(kept, b); err != nil {
 		return err
 	}
 	s.damages = append(s.damages, Damage{Segment: filepath.Base(name), Kept: kept, Text: text, Lost: lost})
@@ -274,7 +290,7 @@ func (s *Spool) rotate() error {
 	}
 	path := filepath.Join(s.dir, fmt.Sprintf("seg-%020d.log", s.next))
 	h := header{epoch: s.header.epoch, first: s.next}
-	if err := writeAtomic(path, h.encode()); err != nil {
+	if err := replace(path, h.encode()); err != nil {
 		return err
 	}
 	f, err := os.OpenFile(path, os.O_WRONLY, 0o600)

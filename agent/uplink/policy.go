@@ -13,6 +13,7 @@ import (
 	"golang.org/x/mod/sumdb/note"
 
 	"weightwarden/internal/api"
+	"weightwarden/internal/durable"
 	"weightwarden/internal/policy"
 )
 
@@ -78,7 +79,7 @@ func (s *Policies) Fetch(ctx context.Context) (changed bool, err error) {
 	if err := next.Accept(held, time.Now()); err != nil {
 		return false, fmt.Errorf("policy refused, the last good one stays: %w", err)
 	}
-	if err := replaceFile(s.path, text); err != nil {
+	if err := durable.WriteFile(s.path, text, 0o600); err != nil {
 		return false, err
 	}
 	s.etag = etag

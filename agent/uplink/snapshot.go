@@ -16,6 +16,7 @@ import (
 	"golang.org/x/mod/sumdb/note"
 
 	"weightwarden/internal/api"
+	"weightwarden/internal/durable"
 	"weightwarden/internal/snapshot"
 )
 
@@ -159,7 +160,7 @@ func (s *Snapshots) patch(ctx context.Context, delta snapshot.Blob, h held, full
 	}
 	defer in.Close()
 	ends := snapshot.Ends{Base: h.BLAKE3, BaseBytes: info.Size(), Result: full.BLAKE3, ResultBytes: full.Bytes}
-	return s.store(path, func(w io.Writer) error { return snapshot.ApplyDelta(w, in, base, ends) })
+	return durable.Replace(path, 0o600, func(w io.Writer) error { return snapshot.ApplyDelta(w, in, base, ends) })
 }
 
 func (s *Snapshots) download(ctx context.Context, b snapshot.Blob, path string) error {
@@ -173,7 +174,7 @@ func (s *Snapshots) download(ctx context.Context, b snapshot.Blob, path string) 
 		return err
 	}
 	defer resp.Body.Close()
-	return s.store(path, func(w io.Writer) error {
+	return durable.Replace(path, 0o600, func(w io.Writer) error {
 		h := blake3.New()
 		n, err := io.Copy(io.MultiWriter(w, h), io.LimitReader(resp.Body, b.Bytes+1))
 		if err != nil {
@@ -186,52 +187,12 @@ func (s *Snapshots) download(ctx context.Context, b snapshot.Blob, path string) 
 	})
 }
 
-// store makes a file of what fill writes, or none when it fails.
-func (s *Snapshots) store(path string, fill func(io.Writer) error) error {
-	tmp, err := os.CreateTemp(s.dir, ".blob-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(tmp.Name()) // gone already when all went well
-	err = fill(tmp)
-	if err == nil {
-		err = tmp.Sync()
-	}
-	if cerr := tmp.Close(); err == nil {
-		err = cerr
-	}
-	if err != nil {
-		return err
-	}
-	return os.Rename(tmp.Name(), path)
-}
-
 func (s *Snapshots) keep(h held) error {
 	b, err := json.Marshal(h)
 	if err != nil {
 		return err
 	}
-	return replaceFile(filepath.Join(s.dir, "held.json"), b)
-}
-
-// replaceFile writes a file so that after a crash there is the old or the new one.
-func replaceFile(path string, b []byte) error {
-	tmp, err := os.CreateTemp(filepath.Dir(path), ".tmp-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(tmp.Name()) // gone already when all went well
-	_, err = tmp.Write(b)
-	if err == nil {
-		err = tmp.Sync()
-	}
-	if cerr := tmp.Close(); err == nil {
-		err = cerr
-	}
-	if err != nil {
-		return err
-	}
-	return os.Rename(tmp.Name(), path)
+	return durable.WriteFile(filepath.Join(s.dir, "held.json"), b, 0o600)
 }
 
 // removeOld deletes registries that are no longer in force.
@@ -249,14 +210,13 @@ func (s *Snapshots) removeOld(keep string) {
 
 // removeUnfinished deletes what a process that was killed left half written.
 func removeUnfinished(dir string) {
-	for _, pattern := range []string{".blob-*", ".tmp-*", "*.delta"} {
-		names, err := filepath.Glob(filepath.Join(dir, pattern))
-		if err != nil {
-			return
-		}
-		for _, n := range names {
-			_ = os.Remove(n) // it only takes room
-		}
+	_ = durable.RemoveUnfinished(dir) // it only takes room
+	names, err := filepath.Glob(filepath.Join(dir, "*.delta"))
+	if err != nil {
+		return
+	}
+	for _, n := range names {
+		_ = os.Remove(n) // likewise
 	}
 }
 

@@ -2,15 +2,13 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
-	"os"
-	"path/filepath"
 
 	"weightwarden/fingerprint"
 	"weightwarden/internal/api"
 	"weightwarden/internal/cli"
+	"weightwarden/internal/durable"
 )
 
 // printed is what fpcheck fingerprint --json prints of one file.
@@ -60,7 +58,7 @@ func printFingerprint(ctx context.Context, env *cli.Env, c *common, path, output
 	f := l.print
 	encoded := f.Encode()
 	if output != "" {
-		if err := writeWhole(output, encoded); err != nil {
+		if err := durable.WriteFile(output, encoded, 0o600); err != nil {
 			return err
 		}
 	}
@@ -110,22 +108,4 @@ func chunkCount(f *fingerprint.Fingerprint) int {
 // atPath puts the path in front of an error and keeps its hint.
 func atPath(path string, err error) error {
 	return fmt.Errorf("%s: %w", path, err)
-}
-
-// writeWhole writes a file whole or not at all.
-func writeWhole(path string, b []byte) (err error) {
-	tmp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, os.Remove(tmp.Name()))
-		}
-	}()
-	_, err = tmp.Write(b)
-	if err = errors.Join(err, tmp.Sync(), tmp.Close()); err != nil {
-		return err
-	}
-	return os.Rename(tmp.Name(), path)
 }

@@ -13,6 +13,7 @@ import (
 	"weightwarden/internal/api"
 	"weightwarden/internal/buildinfo"
 	"weightwarden/internal/cli"
+	"weightwarden/internal/durable"
 	"weightwarden/internal/report"
 )
 
@@ -130,7 +131,7 @@ func (r *reporter) write(small, other, failed int) error {
 	if err := report.Write(&b, &r.doc); err != nil {
 		return err
 	}
-	return writeWhole(r.path, b.Bytes())
+	return durable.WriteFile(r.path, b.Bytes(), 0o600)
 }
 
 // page writes the comparison of two files as a page.

@@ -19,6 +19,7 @@ import (
 
 	"weightwarden/internal/api"
 	"weightwarden/internal/cli"
+	"weightwarden/internal/durable"
 )
 
 // settings are what login keeps.
@@ -82,18 +83,7 @@ func (set *settings) save(env *cli.Env) (string, error) {
 		return "", err
 	}
 	path := filepath.Join(dir, "server.json")
-	tmp, err := os.CreateTemp(dir, ".server-*") // mode 0600
-	if err != nil {
-		return "", err
-	}
-	_, err = tmp.Write(append(b, '\n'))
-	if err = errors.Join(err, tmp.Close()); err == nil {
-		err = os.Rename(tmp.Name(), path)
-	}
-	if err != nil {
-		return "", errors.Join(err, os.Remove(tmp.Name()))
-	}
-	return path, nil
+	return path, durable.WriteFile(path, append(b, '\n'), 0o600)
 }
 
 // client talks to one server with one token.

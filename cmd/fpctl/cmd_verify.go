@@ -20,6 +20,7 @@ import (
 
 	"weightwarden/internal/api"
 	"weightwarden/internal/cli"
+	"weightwarden/internal/durable"
 	"weightwarden/internal/snapshot"
 	"weightwarden/server/audit"
 	"weightwarden/server/store"
@@ -53,20 +54,15 @@ func fetchSnapshot(ctx context.Context, c *client, out string) (*snapshot.Manife
 		return nil, err
 	}
 	defer resp.Body.Close()
-	tmp, err := os.CreateTemp(filepath.Dir(out), ".fpdb-*")
-	if err != nil {
-		return nil, err
-	}
-	defer os.Remove(tmp.Name()) // gone already when all went well
-	h := blake3.New()
-	n, err := io.Copy(io.MultiWriter(tmp, h), io.LimitReader(resp.Body, m.Full().Bytes+1))
-	if err = errors.Join(err, tmp.Close()); err != nil {
-		return nil, err
-	}
-	if n != m.Full().Bytes || hex.EncodeToString(h.Sum(nil)) != m.Full().BLAKE3 {
-		return nil, cli.Hint(fmt.Errorf("the registry's bytes are not those that the manifest of epoch %d names", m.Epoch), "a new epoch may have come in between: try again")
-	}
-	return m, os.Rename(tmp.Name(), out)
+	err = durable.Replace(out, 0o600, func(w io.Writer) error {
+		h := blake3.New()
+		n, err := io.Copy(io.MultiWriter(w, h), io.LimitReader(resp.Body, m.Full().Bytes+1))
+		if err == nil && (n != m.Full().Bytes || hex.EncodeToString(h.Sum(nil)) != m.Full().BLAKE3) {
+			err = cli.Hint(fmt.Errorf("the registry's bytes are not those that the manifest of epoch %d names", m.Epoch), "a new epoch may have come in between: try again")
+		}
+		return err
+	})
+	return m, err
 }
 
 // witness is what fpctl remembers of a server's audit log between two runs.
@@ -254,5 +250,5 @@ func writeWitness(path, server string, tree tlog.Tree) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}
-	return os.WriteFile(path, append(b, '\n'), 0o600)
+	return durable.WriteFile(path, append(b, '\n'), 0o600)
 }

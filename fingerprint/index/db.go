@@ -149,8 +149,14 @@ func (db *DB) Fingerprint(model, version, artifact string) (*fingerprint.Fingerp
 }
 
 // Save writes the registry to path, whole or not at all: a reader sees the old
-// file or the new one.
+// file or the new one. A link is followed; what is no file is refused.
 func (db *DB) Save(path string) (err error) {
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		path = real
+	}
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		return fmt.Errorf("%q is no file", path)
+	}
 	tmp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
 	if err != nil {
 		return err

@@ -18,6 +18,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"weightwarden/internal/durable"
 )
 
 // Lifetimes of certificates.
@@ -85,11 +87,11 @@ func createCA(keyPath, certPath string, now time.Time) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := os.WriteFile(certPath, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o644); err != nil {
+	if err := durable.WriteFile(certPath, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o644); err != nil {
 		return nil, err
 	}
 	keyPEM := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER})
-	return keyPEM, os.WriteFile(keyPath, keyPEM, 0o600)
+	return keyPEM, durable.WriteFile(keyPath, keyPEM, 0o600)
 }
 
 func serial() *big.Int {
