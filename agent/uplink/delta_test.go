@@ -43,7 +43,7 @@ func publish(t *testing.T, srv *agenttest.Server, epoch int64, spoil func([]byte
 func TestSnapshotByDelta(t *testing.T) {
 	srv, id, c := enrolled(t)
 	dir := t.TempDir()
-	for _, name := range []string{".blob-123", ".tmp-123", "ab.delta"} { // a kill left them
+	for _, name := range []string{".unfinished-123", ".unfinished-124", "ab.delta"} { // a kill left them
 		if err := os.WriteFile(filepath.Join(dir, name), []byte("x"), 0o600); err != nil {
 			t.Fatal(err)
 		}
