@@ -8,6 +8,7 @@ import (
 
 	"weightwarden/internal/api"
 	"weightwarden/server/auth"
+	"weightwarden/server/ingest"
 	"weightwarden/server/store"
 )
 
@@ -150,7 +151,7 @@ func (s *Server) addEnrolToken(w http.ResponseWriter, r *http.Request, p *auth.P
 		req.Labels = map[string]string{}
 	}
 	tok := api.NewEnrolToken(api.PinOf(s.ca.Cert))
-	t, err := s.store.AddEnrolToken(r.Context(), p.Actor, store.EnrolToken{Name: cut(req.Name, 200), Labels: req.Labels, UsesLeft: req.Uses,
+	t, err := s.store.AddEnrolToken(r.Context(), p.Actor, store.EnrolToken{Name: ingest.Text(req.Name, 200), Labels: req.Labels, UsesLeft: req.Uses,
 		Expires: s.now().Add(time.Duration(req.Hours) * time.Hour)}, tok.Secret)
 	if err != nil {
 		return err
@@ -209,5 +210,5 @@ func (s *Server) setAgentState(w http.ResponseWriter, r *http.Request, p *auth.P
 	if !slices.Contains([]string{store.AgentActive, store.AgentRevoked}, req.State) {
 		return refuse(http.StatusUnprocessableEntity, "state %.40q: want %s or %s", req.State, store.AgentActive, store.AgentRevoked)
 	}
-	return done(w, s.store.SetAgentState(r.Context(), p.Actor, r.PathValue("id"), req.State, cut(req.Reason, 1000)))
+	return done(w, s.store.SetAgentState(r.Context(), p.Actor, r.PathValue("id"), req.State, ingest.Text(req.Reason, 1000)))
 }

@@ -31,8 +31,8 @@ func (s *Server) enrol(w http.ResponseWriter, r *http.Request, _ *auth.Principal
 	if err != nil {
 		return refuse(http.StatusBadRequest, "%v", err)
 	}
-	a := store.Agent{ID: id, Host: cut(req.Host.Name, 255), OS: cut(req.Host.OS, 64), Arch: cut(req.Host.Arch, 64), MachineID: cut(req.Host.Machine, 128),
-		Version: cut(req.Version, 64), CertSerial: cert.SerialNumber.Text(16), CertExpires: cert.NotAfter}
+	a := store.Agent{ID: id, Host: ingest.Text(req.Host.Name, 255), OS: ingest.Text(req.Host.OS, 64), Arch: ingest.Text(req.Host.Arch, 64), MachineID: ingest.Text(req.Host.Machine, ingest.MaxMachine),
+		Version: ingest.Text(req.Version, 64), CertSerial: cert.SerialNumber.Text(16), CertExpires: cert.NotAfter}
 	_, err = s.store.Enrol(r.Context(), tok.Secret, a, remote)
 	if errors.Is(err, store.ErrNotFound) {
 		if wait := s.limits.Try(remote); wait > 0 {
@@ -82,6 +82,9 @@ func (s *Server) takeHits(w http.ResponseWriter, r *http.Request, p *auth.Princi
 		h := &batch.Hits[i]
 		answer.Acknowledged = max(answer.Acknowledged, h.Seq)
 		ingest.Clean(h)
+		if r.ContentLength < 0 || r.ContentLength > ingest.MaxPlain {
+			ingest.Shorten(h)
+		}
 		if err := ingest.Check(p.ID, h); err != nil {
 			answer.Rejected = append(answer.Rejected, api.Rejected{Seq: h.Seq, Reason: err.Error()})
 			s.metrics.hitRejected()
@@ -106,6 +109,7 @@ func (s *Server) heartbeat(w http.ResponseWriter, r *http.Request, p *auth.Princ
 	if err := readJSON(r, &hb, lenient); err != nil {
 		return err
 	}
+	ingest.CleanHeartbeat(&hb)
 	if err := s.store.Heartbeat(r.Context(), p.ID, &hb); err != nil {
 		return err
 	}
@@ -173,5 +177,3 @@ func (s *Server) sendBlob(w http.ResponseWriter, r *http.Request, digest string)
 		}
 	}
 }
-
-func cut(text string, n int) string { return text[:min(len(text), n)] }

@@ -23,7 +23,7 @@ func (s *Server) takeWebhook(w http.ResponseWriter, r *http.Request, _ *auth.Pri
 	if err != nil {
 		return err
 	}
-	if err := checkDepth(body); err != nil {
+	if err := checkShape(body); err != nil {
 		return err
 	}
 	remote, _, _ := net.SplitHostPort(r.RemoteAddr) // "" where there is none

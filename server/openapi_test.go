@@ -375,11 +375,11 @@ func fill(pattern string, args []string) string {
 	return pattern
 }
 
-func FuzzCheckDepth(f *testing.F) {
+func FuzzCheckShape(f *testing.F) {
 	f.Add([]byte(`{"a":["\"{",{}]}`))
 	f.Add([]byte(strings.Repeat("[", 100)))
 	f.Fuzz(func(t *testing.T, body []byte) {
-		if checkDepth(body) != nil {
+		if checkShape(body) != nil {
 			return
 		}
 		var v any

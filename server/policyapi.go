@@ -12,6 +12,7 @@ import (
 	"weightwarden/internal/api"
 	"weightwarden/internal/policy"
 	"weightwarden/server/auth"
+	"weightwarden/server/ingest"
 	"weightwarden/server/store"
 )
 
@@ -177,7 +178,7 @@ func (s *Server) setAgentLabels(w http.ResponseWriter, r *http.Request, p *auth.
 	if req.Labels == nil {
 		req.Labels = map[string]string{}
 	}
-	return done(w, s.store.SetAgentLabels(r.Context(), p.Actor, r.PathValue("id"), req.Labels, cut(req.Reason, 1000)))
+	return done(w, s.store.SetAgentLabels(r.Context(), p.Actor, r.PathValue("id"), req.Labels, ingest.Text(req.Reason, 1000)))
 }
 
 // fleetState is what an agent's own numbers are compared with.

@@ -75,10 +75,14 @@ func writeJSON(w http.ResponseWriter, status int, v any) error {
 	return nil
 }
 
-// Limits of request bodies.
+// Limits of request bodies. Two bytes of JSON can become a struct of a kilobyte, so
+// what they hold is counted as well as their bytes: a batch of an agent has some
+// thousand objects, and is halved by the agent where it has more.
 const (
-	maxBody  = 8 << 20
-	maxDepth = 40
+	maxBody     = 8 << 20
+	maxOpenBody = 256 << 10 // on routes that ask nobody who he is
+	maxDepth    = 40
+	maxObjects  = 20_000 // objects and lists together
 )
 
 // strict and lenient say what readJSON does with unknown fields: people's typing
@@ -93,7 +97,7 @@ func readJSON(r *http.Request, v any, strictly bool) error {
 	if err != nil {
 		return err
 	}
-	if err := checkDepth(body); err != nil {
+	if err := checkShape(body); err != nil {
 		return err
 	}
 	if strictly {
@@ -108,9 +112,10 @@ func readJSON(r *http.Request, v any, strictly bool) error {
 	return nil
 }
 
-// checkDepth refuses deep nesting before anything recurses into it.
-func checkDepth(body []byte) error {
-	depth, inString, escaped := 0, false, false
+// checkShape refuses deep nesting before anything recurses into it, and more objects
+// than any caller has before anything makes them.
+func checkShape(body []byte) error {
+	depth, objects, inString, escaped := 0, 0, false, false
 	for _, c := range body {
 		switch {
 		case escaped:
@@ -123,6 +128,9 @@ func checkDepth(body []byte) error {
 		case c == '{' || c == '[':
 			if depth++; depth > maxDepth {
 				return refuse(http.StatusBadRequest, "body is nested deeper than %d", maxDepth)
+			}
+			if objects++; objects > maxObjects {
+				return refuse(http.StatusRequestEntityTooLarge, "body has more than %d objects and lists", maxObjects)
 			}
 		case c == '}' || c == ']':
 			depth--

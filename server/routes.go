@@ -225,6 +225,15 @@ func (s *Server) answer(rt route, w http.ResponseWriter, r *http.Request) error 
 	if err := s.inScope(rt, r, p); err != nil {
 		return err
 	}
+	if p == nil {
+		r.Body = http.MaxBytesReader(w, r.Body, maxOpenBody)
+		return rt.handle(w, r, p)
+	}
+	leave, ok := s.crowd.Enter(p.ID)
+	if !ok {
+		return &problem{status: http.StatusTooManyRequests, detail: "too many requests of this caller are under way", retryAfter: 1}
+	}
+	defer leave()
 	return rt.handle(w, r, p)
 }
 

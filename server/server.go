@@ -57,6 +57,7 @@ const (
 	defaultIdle = 2 * time.Hour
 	defaultRate = 50
 	burst       = 500 // requests that a token may make at once
+	underWay    = 16  // requests of one agent or token that are answered at a time: each may hold a body
 	// maxParallelPasswords are hashed at a time, with 19 MiB each, on half of the
 	// processors; the hits of agents have the rest. Others wait, or are sent away.
 	maxParallelPasswords = 4
@@ -79,6 +80,7 @@ type Server struct {
 	passwords *auth.Hasher
 	passkeys  *auth.Passkeys // nil: none
 	rates     *auth.Rates
+	crowd     *auth.Crowd
 	cert      atomic.Pointer[tls.Certificate]
 	now       func() time.Time
 }
@@ -89,7 +91,7 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{cfg: cfg, log: cfg.Log, now: cfg.Now, limits: auth.NewLimiter(),
-		passwords: auth.NewHasher(max(1, min(maxParallelPasswords, runtime.NumCPU()/2)), waitingPasswords), rates: auth.NewRates(cmp.Or(cfg.TokenRate, defaultRate), burst)}
+		passwords: auth.NewHasher(max(1, min(maxParallelPasswords, runtime.NumCPU()/2)), waitingPasswords), rates: auth.NewRates(cmp.Or(cfg.TokenRate, defaultRate), burst), crowd: auth.NewCrowd(underWay)}
 	if s.now == nil {
 		s.now = time.Now
 	}

@@ -9,6 +9,7 @@ import (
 	"weightwarden/internal/api"
 	"weightwarden/server/auth"
 	"weightwarden/server/export"
+	"weightwarden/server/ingest"
 	"weightwarden/server/store"
 )
 
@@ -40,7 +41,7 @@ func (s *Server) addTarget(w http.ResponseWriter, r *http.Request, p *auth.Princ
 	if err := checkRecipients(req.Recipients); err != nil {
 		return err
 	}
-	t := store.Target{Name: cut(req.Name, 200), Kind: req.Kind, URL: req.URL, Format: req.Format, AllowPrivate: req.AllowPrivate, Recipients: req.Recipients, Secret: make([]byte, 32)}
+	t := store.Target{Name: ingest.Text(req.Name, 200), Kind: req.Kind, URL: req.URL, Format: req.Format, AllowPrivate: req.AllowPrivate, Recipients: req.Recipients, Secret: make([]byte, 32)}
 	rand.Read(t.Secret) // never fails: crypto/rand ends the process instead
 	switch {
 	case t.Format == export.PagerDuty:

@@ -40,3 +40,31 @@ func (r *Rates) Wait(id string, now time.Time) time.Duration {
 	}
 	return wait
 }
+
+// Crowd lets each caller have a few requests under way at a time. It is safe for
+// concurrent use.
+type Crowd struct {
+	most int
+	mu   sync.Mutex
+	n    map[string]int
+}
+
+// NewCrowd allows each caller most requests at a time.
+func NewCrowd(most int) *Crowd { return &Crowd{most: most, n: map[string]int{}} }
+
+// Enter reports whether a caller may begin one more; if so, leave ends it.
+func (c *Crowd) Enter(id string) (leave func(), ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.n[id] >= c.most {
+		return nil, false
+	}
+	c.n[id]++
+	return func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.n[id]--; c.n[id] == 0 {
+			delete(c.n, id)
+		}
+	}, true
+}

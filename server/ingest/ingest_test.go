@@ -110,7 +110,7 @@ func FuzzClean(f *testing.F) {
 		}
 		Clean(&h)
 		for _, s := range []string{h.Verdict.Path, h.Verdict.Model, h.Host.Name, h.User.Name, h.Destination.Class} {
-			if !utf8.ValidString(s) || strings.ContainsRune(s, 0) || len(s) > maxString+3 {
+			if !utf8.ValidString(s) || strings.ContainsRune(s, 0) || len(s) > wide.text+3 {
 				t.Errorf("%.100q of %d bytes", s, len(s))
 			}
 		}

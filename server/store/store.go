@@ -216,12 +216,16 @@ func notFound(err error, what string, id string) error {
 	return err
 }
 
+// lastMicro is the end of the year 9999: JSON has no later time, and one that was
+// written in another zone would make every list that has it fail.
+var lastMicro = time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC).UnixMicro()
+
 // micros is a time as the database has it; 0 for the zero time.
 func micros(t time.Time) int64 {
 	if t.IsZero() {
 		return 0
 	}
-	return t.UnixMicro()
+	return min(t.UnixMicro(), lastMicro)
 }
 
 func fromMicros(n int64) time.Time {

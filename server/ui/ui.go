@@ -108,6 +108,9 @@ func New(cfg Config) (*Console, error) {
 	return c, err
 }
 
+// maxOpenForm bounds what strangers may send: a sign-in.
+const maxOpenForm = 64 << 10
+
 // visit is one request for a page.
 type visit struct {
 	w       http.ResponseWriter
@@ -254,6 +257,9 @@ func secure(h http.Header) {
 func (c *Console) wrap(rt route) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		secure(w.Header())
+		if rt.need == auth.Public {
+			r.Body = http.MaxBytesReader(w, r.Body, maxOpenForm)
+		}
 		v := &visit{w: w, r: r, version: c.version}
 		if err := c.serve(rt, v); err != nil {
 			c.fail(v, err)
