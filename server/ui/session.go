@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"weightwarden/server/auth"
 	"weightwarden/server/store"
@@ -42,9 +43,10 @@ func (c *Console) loginForm(next, why string) loginForm {
 	return f
 }
 
-// localPath lets a redirect lead nowhere but to a page of the console.
+// localPath lets a redirect lead nowhere but to a page of the console. Browsers take
+// "\" for "/", and leave out control characters before they look: "/\t/host" is "//host".
 func localPath(next string) string {
-	if !strings.HasPrefix(next, "/") || strings.HasPrefix(next, "//") || strings.ContainsAny(next, "\\\r\n") {
+	if !strings.HasPrefix(next, "/") || strings.HasPrefix(next, "//") || strings.Contains(next, `\`) || strings.ContainsFunc(next, unicode.IsControl) {
 		return "/"
 	}
 	return next
