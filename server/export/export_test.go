@@ -121,7 +121,9 @@ func TestCheckpointMessages(t *testing.T) {
 
 func TestPrivateNetworks(t *testing.T) {
 	for addr, want := range map[string]bool{"127.0.0.1": false, "10.0.0.1": false, "169.254.169.254": false, "::1": false, "fe80::1": false, "fd00::1": false,
-		"100.64.0.1": false, "0.0.0.0": false, "64:ff9b::a00:1": false, "192.168.1.1": false, "93.184.216.34": true, "2606:2800::1": true} {
+		"100.64.0.1": false, "0.0.0.0": false, "64:ff9b::a00:1": false, "192.168.1.1": false, "93.184.216.34": true, "2606:2800::1": true,
+		// ways of IPv6 to 10.0.0.1 and 127.0.0.1, site-local addresses of old, and what IANA gives nobody
+		"2002:a00:1::1": false, "64:ff9b:1::a00:1": false, "::7f00:1": false, "2001:0:a00:1::1": false, "fec0::1": false, "0.1.2.3": false, "192.0.0.8": false, "198.18.0.1": false, "240.0.0.1": false} {
 		if got := public(netip.MustParseAddr(addr)); got != want {
 			t.Errorf("%s: %v", addr, got)
 		}

@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -243,8 +244,23 @@ func dialer(t store.Target) *net.Dialer {
 	return d
 }
 
+// unreachable are the networks that netip does not call private: by IANA's registries
+// of special-purpose addresses not for the public, or ways by which an address of IPv6
+// leads to any of IPv4.
+var unreachable = prefixes("0.0.0.0/8", "100.64.0.0/10", "192.0.0.0/24", "198.18.0.0/15", "240.0.0.0/4",
+	"::/96", "64:ff9b::/96", "64:ff9b:1::/48", "100::/64", "2001::/32", "2002::/16", "fec0::/10")
+
+func prefixes(list ...string) []netip.Prefix {
+	var out []netip.Prefix
+	for _, p := range list {
+		out = append(out, netip.MustParsePrefix(p))
+	}
+	return out
+}
+
 func public(a netip.Addr) bool {
-	shared := netip.MustParsePrefix("100.64.0.0/10") // RFC 6598
-	mapped := netip.MustParsePrefix("64:ff9b::/96")  // RFC 6052: leads to any IPv4
-	return a.IsGlobalUnicast() && !a.IsPrivate() && !a.IsLoopback() && !a.IsLinkLocalUnicast() && !shared.Contains(a) && !mapped.Contains(a)
+	if !a.IsGlobalUnicast() || a.IsPrivate() {
+		return false
+	}
+	return !slices.ContainsFunc(unreachable, func(p netip.Prefix) bool { return p.Contains(a) })
 }
