@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"os"
 	"sync"
 	"time"
 
@@ -104,6 +105,9 @@ func (s *Store) connect(ctx context.Context, cfg Config) (err error) {
 		_, err = s.read.ExecContext(ctx, `DO $$ BEGIN CREATE DOMAIN blob AS bytea; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$`)
 		return err
 	}
+	if err := createPrivate(cfg.Path); err != nil {
+		return fmt.Errorf("open database: %w", err)
+	}
 	pragmas := url.Values{"_pragma": {"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(ON)", "cache_size(-65536)"}}
 	dsn := "file:" + (&url.URL{Path: cfg.Path}).EscapedPath() + "?" + pragmas.Encode()
 	if s.write, err = sql.Open("sqlite", dsn+"&_txlock=immediate"); err != nil {
@@ -119,6 +123,20 @@ func (s *Store) connect(ctx context.Context, cfg Config) (err error) {
 	s.read.SetMaxOpenConns(8)
 	s.read.SetMaxIdleConns(8)
 	return nil
+}
+
+// createPrivate makes the file of a new database, which holds secrets of targets: SQLite
+// would let everybody read it who may enter its folder. It gives files beside it the
+// same mode.
+func createPrivate(path string) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, os.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return f.Close()
 }
 
 // Close finishes the writes under way and closes the database.
