@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -166,5 +167,23 @@ func TestNumbersOfAHostileAgent(t *testing.T) {
 	}
 	if a := must[api.List[api.AgentInfo]](t, r, "GET", "/v1/agents", nil).Items[0]; a.Lag < 1 {
 		t.Errorf("an agent with a snapshot of %s lags by %d", fmt.Sprint(int64(math.MinInt64)), a.Lag)
+	}
+}
+
+// The addresses of Slack and Teams let whoever has them write there; auditors and
+// witnesses read the log.
+func TestAuditLogHasNoSecrets(t *testing.T) {
+	r := start(t)
+	must[api.Target](t, r, "POST", api.PathTargets, api.Target{Name: "slack", Kind: "webhook", URL: "https://hooks.slack.com/services/T0/B0/SECRETWORD", Format: "slack"})
+	must[api.Target](t, r, "POST", api.PathTargets, api.Target{Name: "teams", Kind: "webhook", URL: "https://x.logic.azure.com/p?sig=SECRETWORD", Format: "teams"})
+	must[api.Target](t, r, "POST", api.PathTargets, api.Target{Name: "pager", Kind: "webhook", URL: "https://events.pagerduty.com/v2/enqueue", Format: "pagerduty", RoutingKey: strings.Repeat("SECRETWORD", 3) + "ab"})
+	must[api.WebhookSource](t, r, "POST", api.PathWebhookSources, api.WebhookSource{Name: "hub", Provider: "huggingface", Secret: "SECRETWORDSECRETWORD"})
+	leaves, err := r.store.AuditLeaves(t.Context(), 0, 100)
+	if err != nil || len(leaves) < 4 {
+		t.Fatal(len(leaves), err)
+	}
+	log := string(slices.Concat(leaves...))
+	if strings.Contains(log, "SECRETWORD") || !strings.Contains(log, `"https://hooks.slack.com"`) {
+		t.Errorf("the audit log: %s", log)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"fmt"
+	"net/url"
 	"strings"
 	"time"
 )
@@ -54,9 +55,19 @@ func (s *Store) AddTarget(ctx context.Context, by Actor, t Target) (Target, erro
 		if err != nil {
 			return err
 		}
-		return tx.Audit(ctx, by, "target.add", t.ID, map[string]any{"name": t.Name, "kind": t.Kind, "url": t.URL, "format": t.Format, "allow_private": t.AllowPrivate, "recipients": t.Recipients})
+		return tx.Audit(ctx, by, "target.add", t.ID, map[string]any{"name": t.Name, "kind": t.Kind, "url": origin(t.URL), "format": t.Format, "allow_private": t.AllowPrivate, "recipients": t.Recipients})
 	})
 	return t, err
+}
+
+// origin is what the audit log keeps of an address: who has one of Slack's or Teams's
+// may write there, and auditors and witnesses read the log.
+func origin(address string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		return ""
+	}
+	return u.Scheme + "://" + u.Host
 }
 
 // DeleteTarget removes a target with what waits for it.
