@@ -225,16 +225,67 @@ func AlignedBound(tensors []Aligned, testable int) (logP float64, m int) {
 
 // boundRows applies AlignedBound to the pairs found.
 func (c *comparer) boundRows(pairs []alignment, testable int) {
-	tensors := make([]Aligned, len(pairs))
-	for i, a := range pairs {
-		tensors[i] = Aligned{a.hits, a.tested, a.tried}
+	tensors := outcomes(pairs)
+	if c.rowLogP, c.rowCount = AlignedBound(tensors, testable); c.rowLogP <= maxLogP {
+		tensors = c.distinct(pairs)
+		c.rowLogP, c.rowCount = AlignedBound(tensors, testable)
 	}
-	c.rowLogP, c.rowCount = AlignedBound(tensors, testable)
 	slices.SortStableFunc(tensors, func(a, b Aligned) int { return cmp.Compare(b.Hits, a.Hits) })
 	for _, a := range tensors[:c.rowCount] {
 		c.rowHits += a.Hits
 		c.rowTested += a.Tested
 	}
+}
+
+func outcomes(pairs []alignment) []Aligned {
+	tensors := make([]Aligned, len(pairs))
+	for i, a := range pairs {
+		tensors[i] = Aligned{a.hits, a.tested, a.tried}
+	}
+	return tensors
+}
+
+// mostDistinct is how many registered tensors the bound is taken over when they are told from
+// their own repetitions: many more than a match needs.
+const mostDistinct = 256
+
+// distinct returns the outcomes of tensors that are not alike among themselves. The bound takes
+// them for independent of each other, and what a model has twice (tied or repeated layers, experts
+// that were begun as copies) gives the same hits twice. Of what is alike the one with most hits
+// stands for all, chosen from the alignments of all.
+func (c *comparer) distinct(pairs []alignment) []Aligned {
+	sorted := slices.Clone(pairs)
+	slices.SortStableFunc(sorted, func(a, b alignment) int { return cmp.Compare(b.hits, a.hits) })
+	var kept []alignment
+	for _, a := range sorted {
+		twin := slices.IndexFunc(kept, func(k alignment) bool { return c.alike(a.registered, k.registered) })
+		switch {
+		case twin >= 0:
+			kept[twin].tried += a.tried
+		case len(kept) < mostDistinct:
+			kept = append(kept, a)
+		}
+	}
+	return outcomes(kept)
+}
+
+// alike reports whether two registered tensors have nearly the same rows. Eight rows say so of most
+// that have not.
+func (c *comparer) alike(x, y int) bool {
+	a, b := c.reg.Tensors[x].Sketch, c.reg.Tensors[y].Sketch
+	if a.Length != b.Length || a.Count != b.Count || len(a.Aligned) != len(b.Aligned) {
+		return false
+	}
+	for _, n := range []int{min(8, len(a.Aligned)), len(a.Aligned)} {
+		sum := 0
+		for i := range n {
+			sum += hamming(&a.Aligned[i].Bits, &b.Aligned[i].Bits)
+		}
+		if float64(sum) > probeNear*float64(n*a.Buckets) {
+			return false
+		}
+	}
+	return true
 }
 
 // logChoose is the natural logarithm of n over k.
@@ -296,7 +347,7 @@ func (c *comparer) permuted() {
 	const near = 80            // bits of 256
 	const pairChance = 9.4e-10 // of two independent rows to be that near
 	expected := 0.0
-	type hit struct{ reg, sus, n, distance int }
+	type hit struct{ reg, sus, n, proving, distance int }
 	var all []hit
 	taken := c.takenSuspects()
 	for t := range c.reg.Tensors {
@@ -305,20 +356,23 @@ func (c *comparer) permuted() {
 			continue
 		}
 		best := hit{reg: t, sus: -1}
+		alone := loners(r, near)
 		for s := range c.sus.Tensors {
 			k := c.sus.Tensors[s].Sketch
 			if k == nil || k.Length != r.Length || taken[s] || k.Places > 0 {
 				continue // a place that was chosen by such rows proves nothing by them
 			}
-			n, distance := contentHits(r, k, near)
+			n, proving, distance := contentHits(r, k, near, alone)
 			expected += float64(len(r.Content)*len(k.Content)) * pairChance
 			if n > best.n {
-				best.sus, best.n, best.distance = s, n, distance
+				best.sus, best.n, best.proving, best.distance = s, n, proving, distance
 			}
 		}
 		if best.n >= minContent {
 			all = append(all, best)
-			c.permHits += best.n
+		}
+		if best.proving >= minContent {
+			c.permHits += best.proving
 		}
 	}
 	if c.permHits == 0 {
@@ -361,11 +415,26 @@ func (c *comparer) takenSuspects() []bool {
 // deviation 3.7), of unrelated ones six in seven.
 const farHalf = 57
 
+// loners marks the rows of r's content sample that no other of them is near to: of rows that are
+// mostly zeros, or one direction, those of any model may be near.
+func loners(r *sketch.Tensor, near int) (out [sketch.ContentRows]bool) {
+	rows := r.Content[:min(len(r.Content), sketch.ContentRows)]
+	for i := range rows {
+		out[i] = true
+		for k := range i {
+			if hamming(&rows[i].Bits, &rows[k].Bits) <= near {
+				out[i], out[k] = false, false
+			}
+		}
+	}
+	return out
+}
+
 // contentHits counts rows of r's content sample that have a near row in k's, each
-// of its own.
-func contentHits(r, k *sketch.Tensor, near int) (n, distance int) {
+// of its own; proving are those of them that are marked.
+func contentHits(r, k *sketch.Tensor, near int, marked [sketch.ContentRows]bool) (n, proving, distance int) {
 	var used [sketch.ContentRows]bool
-	for i := range r.Content {
+	for i := range r.Content[:min(len(r.Content), sketch.ContentRows)] {
 		best, at := near+1, -1
 		for j := range k.Content[:min(len(k.Content), sketch.ContentRows)] {
 			a, b := &r.Content[i].Bits, &k.Content[j].Bits
@@ -377,11 +446,15 @@ func contentHits(r, k *sketch.Tensor, near int) (n, distance int) {
 				best, at = d, j
 			}
 		}
-		if at >= 0 {
-			used[at] = true
-			n++
-			distance += best
+		if at < 0 {
+			continue
+		}
+		used[at] = true
+		n++
+		distance += best
+		if marked[i] {
+			proving++
 		}
 	}
-	return n, distance
+	return n, proving, distance
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"math/bits"
+	"regexp"
 	"slices"
 )
 
@@ -14,7 +15,7 @@ const (
 	minEvidence    = 1 << 10 // bytes of a chunk from which it is evidence
 	minExactBytes  = 64 << 10
 	wholeShare     = 0.9 // of the parameters, from which it is not PARTIAL
-	sharedTensors  = 2   // a match carried by so few of many tensors is a shared part
+	shared         = 2   // a match carried by so few of many tensors, or kinds of them, is a shared part
 	sharedCoverage = 0.1
 	suspectShare   = 0.5
 	logChunk       = -88.7 // ln 2^-128
@@ -141,8 +142,9 @@ func (c *comparer) exact() {
 			}
 		}
 	}
+	seen := make(map[ChunkKey]bool)
 	for p, chunks := range matched {
-		c.creditPiece(p, owners[p], chunks)
+		c.creditPiece(p, owners[p], chunks, seen)
 	}
 	c.bestSuspects(owners, votes)
 	c.sameWholeFiles()
@@ -191,7 +193,9 @@ func tensorsOf(f *Fingerprint) [][]int {
 	return out
 }
 
-func (c *comparer) creditPiece(p int, tensors []int, chunks map[int32]bool) {
+// creditPiece books the matched chunks of a registered piece. A chunk that many pieces have is
+// evidence once: libraries put one table beside every matrix.
+func (c *comparer) creditPiece(p int, tensors []int, chunks map[int32]bool, seen map[ChunkKey]bool) {
 	if len(chunks) == 0 {
 		return
 	}
@@ -205,7 +209,8 @@ func (c *comparer) creditPiece(p int, tensors []int, chunks map[int32]bool) {
 		ch := &piece.Chunks[k]
 		bytes += ch.Length
 		c.chunks++
-		if !constant && !ch.Plain && ch.Length >= minEvidence {
+		if !constant && !ch.Plain && ch.Length >= minEvidence && !seen[ch.Key] {
+			seen[ch.Key] = true
 			c.evidenceChunks++
 			c.evidenceBytes += ch.Length
 		}
@@ -316,7 +321,10 @@ func (c *comparer) decide() *Comparison {
 	if !exact && !rows {
 		out.Relation = Reparameterised // no exact bound: for review, however much was found
 	}
-	if text, uneven := c.uneven(); uneven && !exact && (out.Relation == Derived || out.Relation == Partial) {
+	if text, begun := c.begunAlike(); begun && out.Relation != Identical {
+		out.Evidence = append(out.Evidence, Evidence{Kind: Uneven, Text: text})
+		out.Relation = Reparameterised
+	} else if text, uneven := c.uneven(); uneven && !exact && (out.Relation == Derived || out.Relation == Partial) {
 		out.Evidence = append(out.Evidence, Evidence{Kind: Uneven, Text: text})
 		out.Relation = Reparameterised
 	}
@@ -324,41 +332,51 @@ func (c *comparer) decide() *Comparison {
 }
 
 // sharedPart reports whether the match is a part that two otherwise different
-// models have in common: one or two whole tensors of many, in a suspect that is
-// mostly something else.
+// models have in common: one or two whole tensors of many, or one or two kinds of them,
+// such as a table that every layer has, in a suspect that is mostly something else.
 func (c *comparer) sharedPart(out *Comparison) (string, bool) {
-	n, ragged, total := 0, false, 0
-	var params int64
+	n, total, ragged := 0, 0, false
+	kinds, all := make(map[string]bool), make(map[string]bool)
 	for t := range c.found {
-		if c.reg.Tensors[t].Constant != "" || c.reg.Tensors[t].Parameters < MinParameters {
+		if !c.counts(t) {
 			continue
 		}
 		total++
+		kind := digits.ReplaceAllString(c.reg.Tensors[t].Name, "#") // tensors at one place of all layers are one kind
+		all[kind] = true
 		if c.found[t].share > 0 {
+			kinds[kind] = true
 			n++
 			ragged = ragged || c.found[t].ragged || c.found[t].share < 1
-			params += c.reg.Tensors[t].Parameters
 		}
 	}
-	var susTotal, susMatched int64
-	matched := c.takenSuspects()
-	for s := range c.sus.Tensors {
-		if len(c.sus.Tensors[s].Pieces) == 0 {
-			continue // behind the end of a truncated file
-		}
-		susTotal += c.sus.Tensors[s].Parameters
-		if matched[s] {
-			susMatched += c.sus.Tensors[s].Parameters
-		}
-	}
-	if n > sharedTensors || total < 4*max(n, 1) || out.Coverage.Parameters >= sharedCoverage || ragged || susTotal == 0 {
-		return "", false
-	}
-	if float64(susMatched) >= suspectShare*float64(susTotal) {
+	few := n <= shared && total >= 4*max(n, 1) || len(kinds) <= shared && len(all) >= 4*len(kinds)
+	if !few || out.Coverage.Parameters >= sharedCoverage || ragged || !c.mostlyElse() {
 		return "", false
 	}
 	return fmt.Sprintf("%d of %d tensors (%.2g of the parameters) are the same: a shared part, not a copied model",
 		n, total, out.Coverage.Parameters), true
+}
+
+// counts reports whether a registered tensor is a part of its own.
+func (c *comparer) counts(t int) bool {
+	return c.reg.Tensors[t].Constant == "" && c.reg.Tensors[t].Parameters >= MinParameters
+}
+
+// mostlyElse reports whether the suspect has parameters, less than half of them in tensors that match.
+func (c *comparer) mostlyElse() bool {
+	var total, matched int64
+	taken := c.takenSuspects()
+	for s := range c.sus.Tensors {
+		if len(c.sus.Tensors[s].Pieces) == 0 {
+			continue // behind the end of a truncated file
+		}
+		total += c.sus.Tensors[s].Parameters
+		if taken[s] {
+			matched += c.sus.Tensors[s].Parameters
+		}
+	}
+	return total > 0 && float64(matched) < suspectShare*float64(total)
 }
 
 // Uneven is the kind of evidence that says that a match may be due to a common random start.
@@ -392,6 +410,26 @@ func (c *comparer) uneven() (string, bool) {
 	}
 	return fmt.Sprintf("the tensors agree to very different degrees (cosines from %.2f to %.2f): so do models that were trained apart from one random start, and copies trained very far. "+
 		"Register the start, the checkpoint of step 0, as a public model to tell them apart", cosines[0], cosines[len(cosines)-1]), true
+}
+
+// firstHalves are adapters' tensors that training hardly moves, or not at all: they are drawn from a
+// seed, which is often the library's default, and do nothing without their other half.
+var firstHalves = regexp.MustCompile(`(?i)(^|[._])(lora_(a|down|embedding_a)|vera_[ab]|hada_w[12]_a)([._]|$)`)
+
+// begunAlike reports whether all that was found are the halves of adapters that a seed makes.
+func (c *comparer) begunAlike() (string, bool) {
+	n := 0
+	for t := range c.found {
+		if c.found[t].share == 0 || c.reg.Tensors[t].Constant != "" {
+			continue
+		}
+		if !firstHalves.MatchString(c.reg.Tensors[t].Name) {
+			return "", false
+		}
+		n++
+	}
+	return fmt.Sprintf("all %d tensors found are the halves of adapters that are drawn from a seed and hardly trained; nothing of the other halves is here: "+
+		"so do adapters that were trained apart by one program", n), n > 0
 }
 
 // MinParameters is the size below which a tensor does not count as a part of

@@ -85,6 +85,7 @@ func newComputer(ctx context.Context, src formats.Source, m *formats.Model, opt 
 	c.rule = c.key.chunking()
 	c.hasher = c.key.derive("chunk keys")
 	c.maker = sketch.NewMaker(c.key.derive("sketch"))
+	c.maker.Thorough = opt.Register
 	c.layout = plan1(src, m)
 	c.unread = c.layout.unread
 	c.longest = c.layout.longest()

@@ -22,6 +22,9 @@ const (
 func (w *worker) findTables() {
 	for view := range w.views {
 		v, t := &w.views[view], &w.out.Tensors[view]
+		if len(v.Tensors) > 1 && w.ctx.Err() == nil {
+			w.plainCompanions(v)
+		}
 		if t.Sketch != nil && !isIndex(v.DType) || t.Constant != "" || w.ctx.Err() != nil {
 			continue
 		}
@@ -68,6 +71,49 @@ func isCount(d formats.DType) bool { return d == formats.I32 || d == formats.U32
 func inRange(values []float32) bool {
 	for _, v := range values {
 		if !(v >= -largestIndex && v <= largestIndex) {
+			return false
+		}
+	}
+	return true
+}
+
+// mostLevels is the size of the largest table of levels that comes with quantised weights.
+const mostLevels = 256
+
+// plainCompanions takes from evidence what lies beside the codes of a packed matrix and is the same in every
+// model of that shape: which group a column belongs to (GPTQ), the levels that codes stand for (bitsandbytes).
+func (w *worker) plainCompanions(v *quant.View) {
+	for _, k := range v.Tensors {
+		t, p := &w.model.Tensors[k], w.layout.tensorPiece[k]
+		if p < 0 || w.layout.pieces[p].logical {
+			continue
+		}
+		if n := t.Elements(); n > mostLevels && !w.isIndexed(t) {
+			continue
+		}
+		piece := &w.layout.pieces[p].Piece
+		for i := range piece.Chunks {
+			piece.Chunks[i].Plain = true
+		}
+	}
+}
+
+// isIndexed reports whether windows of a tensor of 32 or 64 bits hold nothing but small whole numbers.
+// Packed codes of these types have numbers over the whole range.
+func (w *worker) isIndexed(t *formats.Tensor) bool {
+	if !isIndex(t.DType) && !isCount(t.DType) {
+		return false
+	}
+	n := t.Elements()
+	length := min(n, longestWindow)
+	size, ok := t.DType.Bytes(length)
+	if !ok || length == 0 {
+		return false
+	}
+	raw, values := make([]byte, size), make([]float32, length)
+	for i := range int64(tableWindows) {
+		at, _ := t.DType.Bytes(i * (n - length) / (tableWindows - 1))
+		if formats.ReadFull(t.Data.Source, raw, t.Data.Offset+at) != nil || DecodeValues(t.DType, values, raw) != nil || !inRange(values) {
 			return false
 		}
 	}

@@ -39,6 +39,7 @@ func (m *Maker) NewBuilder(rows, cols int64, withColumns bool) (*Builder, bool) 
 		return nil, false
 	}
 	b := &Builder{m: m, rows: rows, cols: cols}
+	b.formula[0].thorough, b.formula[1].thorough = m.Thorough, m.Thorough
 	b.t.Transposed = transposed
 	if transposed {
 		b.columnAt = m.byRank(cols, int(cols))

@@ -19,6 +19,7 @@ const order = 8
 // ready.
 type Formula struct {
 	rows, hits int
+	thorough   bool // look for repetitions, too
 }
 
 // Add tests a row, which it leaves as it is. One that follows no formula settles it.
@@ -26,8 +27,18 @@ func (f *Formula) Add(row []float32) {
 	if f.hits < f.rows || flat(row) {
 		return
 	}
-	f.rows++
 	if mean := centre(row); piecewise(row, mean) || predictable(row, mean) {
+		f.rows, f.hits = f.rows+1, f.hits+1
+		return
+	}
+	yes, says := false, true
+	if f.thorough {
+		yes, says = repeats(row)
+	}
+	if says {
+		f.rows++
+	}
+	if yes {
 		f.hits++
 	}
 }
@@ -90,6 +101,103 @@ func piecewise(row []float32, mean float32) bool {
 	return len(row) >= MinLength
 }
 
+// Bounds of the search for repetitions.
+const (
+	repeatWindow = 4096 // values in the middle of a row
+	longestLag   = 1024
+	leastCounted = 8  // values that say something
+	manyCounted  = 24 // of so many and more a few may be new
+)
+
+// repeats reports whether a row is made of values that repeat the one before, or the one a period
+// ago up to a sign that is the same for all: columns of positions and masks in two dimensions, masks that
+// stride, Hadamard matrices. What more than half of the row is (the zeros of pruned weights, the nothing of masks)
+// does not count; rows of one value more, a few times, say nothing.
+func repeats(row []float32) (yes, says bool) {
+	x := row[(len(row)-min(len(row), repeatWindow))/2:][:min(len(row), repeatWindow)]
+	counts := others(x)
+	runs, counted, equal := 0, 0, true
+	var first float32
+	for n := 1; n < len(x); n++ {
+		if !counts(x[n]) {
+			continue
+		}
+		if counted++; counted == 1 {
+			first = x[n]
+		}
+		equal = equal && x[n] == first
+		if x[n] == x[n-1] {
+			runs++
+		}
+	}
+	if counted < leastCounted {
+		return false, !equal
+	}
+	if counted >= manyCounted && (counted-runs)*8 <= counted {
+		return true, true
+	}
+	// A period is tried if it explains the last value, of those that count and begin a run, or one of two before it.
+	anchors := 3
+	for at := len(x) - 1; at > leastCounted && anchors > 0; at-- {
+		if x[at] == x[at-1] || !counts(x[at]) {
+			continue
+		}
+		anchors--
+		for lag := 2; lag <= min(at, len(x)/2, len(x)-2*manyCounted, longestLag); lag++ {
+			if near(x[at], x[at-lag]) && periodic(x, lag, 1, counts) || near(x[at], -x[at-lag]) && periodic(x, lag, -1, counts) {
+				return true, true
+			}
+		}
+	}
+	return false, true
+}
+
+// periodic reports whether all that counts, but for one value in 16 of many, repeats the value before or
+// the one a lag ago. Of signs drawn at random one in four does neither.
+func periodic(x []float32, lag int, sign float32, counts func(float32) bool) bool {
+	counted, fresh := 0, 0
+	for n := lag; n < len(x); n++ {
+		if !counts(x[n]) {
+			continue
+		}
+		counted++
+		if x[n] != x[n-1] && !near(x[n], sign*x[n-lag]) {
+			if fresh++; fresh*16 > len(x) {
+				return false
+			}
+		}
+	}
+	return counted >= leastCounted && fresh == 0 || counted >= manyCounted && fresh*16 <= counted
+}
+
+// near allows for the last bits of a number that was computed in two ways.
+func near(x, y float32) bool { return x == y || abs(x-y) <= 1e-5*abs(x) }
+
+// others tells the values of a row from the one that more than half of it are, if there is one
+// (Boyer and Moore's vote, 1981).
+func others(row []float32) func(float32) bool {
+	most, lead, n := float32(0), 0, 0
+	for _, v := range row {
+		switch {
+		case lead == 0:
+			most, lead = v, 1
+		case v == most:
+			lead++
+		default:
+			lead--
+		}
+	}
+	for _, v := range row {
+		if v == most {
+			n++
+		}
+	}
+	if 2*n <= len(row) {
+		return func(float32) bool { return true }
+	}
+	return func(v float32) bool { return v != most }
+}
+
 func abs(v float32) float32 { return float32(math.Abs(float64(v))) }
 
 // predictable reports whether a linear recurrence of the given order leaves less
@@ -100,6 +208,7 @@ func predictable(row []float32, mean float32) bool {
 	}
 	var values [1024]float64
 	x := values[:min(len(row), len(values))]
+	row = row[(len(row)-len(x))/2:] // filters of short tones are zero but in the middle
 	for n := range x {
 		x[n] = float64(row[n] - mean)
 	}

@@ -8,7 +8,7 @@ import (
 
 // plainPredictable says the same as predictable, every sum written out.
 func plainPredictable(row []float32) bool {
-	x := row[:min(len(row), 1024)]
+	x := row[(len(row)-min(len(row), 1024))/2:][:min(len(row), 1024)]
 	var a [order][order + 1]float64
 	energy := 0.0
 	for n := order; n < len(x); n++ {

@@ -25,6 +25,10 @@ const (
 // Maker holds what sketches of one key share: signs and sample order. It is safe
 // for concurrent use.
 type Maker struct {
+	// Thorough makes builders look for tables by repetitions, too, which takes longer: for models that
+	// are registered, since only these are judged by it.
+	Thorough bool
+
 	seed [32]byte
 	rank uint64
 
