@@ -141,13 +141,19 @@ func notHeld(pairs ...string) string {
 	return "NOT EXISTS (SELECT 1 FROM hold x WHERE x.lifted = 0 AND (" + strings.Join(or, " OR ") + "))"
 }
 
+// inNoCase is the condition that an alert belongs to no case. The alerts of a restricted
+// one do not name it.
+func inNoCase(alert string) string {
+	return "NOT EXISTS (SELECT 1 FROM case_alert y WHERE y.alert_id = " + alert + ")"
+}
+
 func (r Retention) steps(now time.Time) []purgeStep {
 	before := func(days int) time.Time { return now.Add(-time.Duration(days) * 24 * time.Hour) }
 	return []purgeStep{
 		// Hits have ids that sort by the time of their arrival.
 		{"hits", "hit", "id", r.Hits, `id < ? AND hold = 0 AND NOT EXISTS (SELECT 1 FROM alert a WHERE a.id = hit.alert_id AND (a.state <> 'closed' OR a.case_id <> ''))
-			AND ` + notHeld(HoldHit, "hit.id", HoldAlert, "hit.alert_id", HoldModel, "hit.model", HoldAgent, "hit.agent", HoldUser, "hit.user_name"), firstID(before(r.Hits))},
-		{"alerts", "alert", "id", r.Alerts, `closed > 0 AND closed < ? AND state = 'closed' AND case_id = '' AND ` +
+			AND ` + inNoCase("hit.alert_id") + " AND " + notHeld(HoldHit, "hit.id", HoldAlert, "hit.alert_id", HoldModel, "hit.model", HoldAgent, "hit.agent", HoldUser, "hit.user_name"), firstID(before(r.Hits))},
+		{"alerts", "alert", "id", r.Alerts, `closed > 0 AND closed < ? AND state = 'closed' AND case_id = '' AND ` + inNoCase("alert.id") + " AND " +
 			notHeld(HoldAlert, "alert.id", HoldModel, "alert.model", HoldAgent, "alert.agent", HoldUser, "alert.user_name", HoldCase, "alert.case_id") +
 			` AND NOT EXISTS (SELECT 1 FROM hit h WHERE h.alert_id = alert.id) AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.alert = alert.id AND o.delivered = 0)`, micros(before(r.Alerts))},
 		{"copies", "copy", "last_hit", r.Copies, "last_seen < ? AND " + notHeld(HoldModel, "copy.model", HoldAgent, "copy.agent", HoldUser, "copy.user_name", HoldHit, "copy.last_hit"), micros(before(r.Copies))},

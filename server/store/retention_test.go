@@ -80,6 +80,33 @@ func testRetention(t *testing.T, s *store.Store) {
 	}
 }
 
+// Evidence of a restricted case is kept as that of any other, though its alerts do not
+// name it and whoever knows nothing of it may close them.
+func testRetentionOfRestrictedCases(t *testing.T, s *store.Store) {
+	ctx := t.Context()
+	if _, err := s.AddHits(ctx, "a1", []api.Hit{hit(1)}, always(2)); err != nil {
+		t.Fatal(err)
+	}
+	list, err := s.Alerts(ctx, store.AlertFilter{Limit: 1})
+	if err != nil || len(list) != 1 {
+		t.Fatal(list, err)
+	}
+	if _, err := s.OpenCase(ctx, actor(), pb(t), store.NewCase{Title: "quiet", Severity: 1, TLP: "RED", Restricted: true, Alerts: []string{list[0].ID}}); err != nil {
+		t.Fatal(err)
+	}
+	closed := store.AlertClosed
+	if err := s.ChangeAlert(ctx, store.Actor{Kind: "user", ID: "colleague"}, list[0].ID, store.AlertChange{State: &closed}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.SetRetention(ctx, actor(), store.Retention{Hits: 1, Alerts: 1}); err != nil {
+		t.Fatal(err)
+	}
+	counts, err := s.Purge(ctx, store.ServerActor(), time.Now().Add(31*24*time.Hour))
+	if err != nil || counts["hits"]+counts["alerts"] != 0 {
+		t.Errorf("purged %v, %v", counts, err)
+	}
+}
+
 // Everything goes to the other engine and back, and is the same.
 func TestCopyToTheOtherEngineAndBack(t *testing.T) {
 	ctx := t.Context()

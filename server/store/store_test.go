@@ -43,6 +43,7 @@ func TestStore(t *testing.T) {
 		{Name: "HitsBecomeAlertsOnce", Run: testHitsBecomeAlertsOnce},
 		{Name: "SecondOpinion", Run: testSecondOpinion},
 		{Name: "Retention", Run: testRetention},
+		{Name: "RetentionOfRestrictedCases", Run: testRetentionOfRestrictedCases},
 		{Name: "LongText", Run: testLongText},
 		{Name: "Fleet", Run: testFleet},
 		{Name: "Sweeps", Run: testSweeps},
