@@ -69,6 +69,13 @@ func TestStrangersFindNoRestrictedCase(t *testing.T) {
 			t.Errorf("%s %s: %d %.200s", tc[0], tc[1], status, out)
 		}
 	}
+	for _, path := range []string{"/v1/cases/", "/v1/export/stix?case="} { // its number tells no more than one that there is not
+		status, _, is := r.send(t, r.anon, r.token, "GET", path+"WW-1", nil)
+		_, _, not := r.send(t, r.anon, r.token, "GET", path+"WW-2", nil)
+		if status != 404 || strings.ReplaceAll(string(is), "WW-1", "WW-2") != string(not) {
+			t.Errorf("%s: %d %s, and of none: %s", path, status, is, not)
+		}
+	}
 	if list := must[api.List[cases.Case]](t, r, "GET", "/v1/cases?state=all", nil); len(list.Items) != 0 {
 		t.Errorf("the list shows %d", len(list.Items))
 	}

@@ -127,7 +127,7 @@ func (s *Server) checkCase(n newCase) (store.NewCase, error) {
 }
 
 func (s *Server) getCase(w http.ResponseWriter, r *http.Request, p *auth.Principal) error {
-	id, err := s.store.CaseID(r.Context(), r.PathValue("id"))
+	id, err := s.store.CaseID(r.Context(), p.Actor, r.PathValue("id"))
 	if err != nil {
 		return err
 	}

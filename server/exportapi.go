@@ -60,7 +60,7 @@ func (s *Server) stix(w http.ResponseWriter, r *http.Request, p *auth.Principal)
 }
 
 func (s *Server) caseEvidence(ctx context.Context, by store.Actor, id string) (*export.Evidence, error) {
-	id, err := s.store.CaseID(ctx, id)
+	id, err := s.store.CaseID(ctx, by, id)
 	if err != nil {
 		return nil, err
 	}

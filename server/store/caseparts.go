@@ -104,6 +104,20 @@ func (t *Tx) addMember(ctx context.Context, by Actor, c *cases.Case, m cases.Mem
 	return err
 }
 
+// subjectIsOutside refuses a restricted case whose subject, which its hits may have
+// named only now, is one of its members.
+func (t *Tx) subjectIsOutside(ctx context.Context, c *cases.Case) error {
+	if !c.Restricted {
+		return nil
+	}
+	var n int
+	err := t.queryRow(ctx, "SELECT COUNT(*) FROM case_member WHERE case_id = ? AND ? <> '' AND (name = ? OR actor = ?)", c.ID, c.Subject, c.Subject, c.Subject).Scan(&n)
+	if err == nil && n > 0 {
+		err = fmt.Errorf("the case concerns %.80q, who is a member of it: %w", c.Subject, ErrConflict)
+	}
+	return err
+}
+
 // within runs fn with a case that an actor may know of, and audits it.
 func (s *Store) within(ctx context.Context, by Actor, id, action string, fn func(ctx context.Context, tx *Tx, c *cases.Case) (map[string]any, error)) error {
 	return s.Write(ctx, func(ctx context.Context, tx *Tx) error {
@@ -172,6 +186,9 @@ func (s *Store) JoinAlerts(ctx context.Context, by Actor, pb *cases.Playbook, id
 			return err
 		}
 		if err := tx.saveWork(ctx, w, before); err != nil {
+			return err
+		}
+		if err := tx.subjectIsOutside(ctx, w.Case); err != nil {
 			return err
 		}
 		return tx.Audit(ctx, by, "case.alerts", id, caseDetail(w.Case, map[string]any{"alerts": alerts}))

@@ -95,6 +95,9 @@ func (t *Tx) openCase(ctx context.Context, by Actor, pb *cases.Playbook, id stri
 	if err := t.saveWork(ctx, w, &cases.Work{Case: &cases.Case{}}); err != nil {
 		return err
 	}
+	if err := t.subjectIsOutside(ctx, c); err != nil {
+		return err
+	}
 	return t.Audit(ctx, by, "case.open", id, caseDetail(c, map[string]any{"alerts": n.Alerts}))
 }
 
@@ -326,6 +329,11 @@ func (s *Store) ChangeCase(ctx context.Context, by Actor, pb *cases.Playbook, ch
 // becomes restricted is named by none.
 func (t *Tx) afterChange(ctx context.Context, by Actor, w, before *cases.Work) error {
 	c := w.Case
+	if c.Subject != before.Case.Subject || c.Restricted != before.Case.Restricted {
+		if err := t.subjectIsOutside(ctx, c); err != nil {
+			return err
+		}
+	}
 	if c.Restricted && !before.Case.Restricted {
 		if _, err := t.exec(ctx, "UPDATE alert SET case_id = '' WHERE case_id = ?", c.ID); err != nil {
 			return err
@@ -463,13 +471,13 @@ func (s *Store) CaseCounts(ctx context.Context, by Actor) (open, late [5]int, er
 }
 
 // CaseID finds a case by its id or its number for people ("WW-12").
-func (s *Store) CaseID(ctx context.Context, ref string) (string, error) {
+func (s *Store) CaseID(ctx context.Context, by Actor, ref string) (string, error) {
 	text, ok := strings.CutPrefix(strings.ToUpper(ref), "WW-")
 	if !ok {
 		return ref, nil
 	}
 	var id string
-	err := s.queryRow(ctx, "SELECT id FROM case_file WHERE CAST(number AS TEXT) = ?", text).Scan(&id)
+	err := s.queryRow(ctx, "SELECT c.id FROM case_file c WHERE CAST(c.number AS TEXT) = ? AND "+sees, text, by.ID).Scan(&id)
 	return id, notFound(err, "case", ref)
 }
 

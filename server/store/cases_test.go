@@ -22,6 +22,7 @@ func TestCases(t *testing.T) {
 		{Name: "BreachIsNotedOnce", Run: testBreachIsNotedOnce},
 		{Name: "ClockWarnings", Run: testClockWarnings},
 		{Name: "Restricted", Run: testRestrictedCase},
+		{Name: "SubjectIsNoMember", Run: testSubjectIsNoMember},
 		{Name: "TwoPeople", Run: testTwoPeople},
 		{Name: "Recipients", Run: testRecipients},
 		{Name: "Signals", Run: testSignals},
@@ -210,6 +211,46 @@ func testClockWarnings(t *testing.T, s *store.Store) {
 		if !slices.Equal(told, c.want) {
 			t.Errorf("at %d %%: %q, want %q", c.percent, told, c.want)
 		}
+	}
+}
+
+func testSubjectIsNoMember(t *testing.T, s *store.Store) {
+	ana, bob := person("ana"), person("bob")
+	id := openCase(t, s, ana, store.NewCase{Title: "quiet", Severity: 1, Restricted: true})
+	if err := s.AddCaseMember(t.Context(), ana, id, cases.Member{Actor: bob.ID, Name: bob.Name}); err != nil {
+		t.Fatal(err)
+	}
+	if err := act(t, s, ana, id, cases.Action{Do: "subject", Value: "bob"}); !errors.Is(err, store.ErrConflict) {
+		t.Errorf("a member becomes the subject: %v", err)
+	}
+	if err := s.JoinAlerts(t.Context(), ana, pb(t), id, []string{alertOf(t, s, 1, "bob")}); !errors.Is(err, store.ErrConflict) {
+		t.Errorf("a member becomes the subject by his hits: %v", err)
+	}
+	if f := read(t, s, bob, id); f.Subject != "" || len(f.Alerts) != 0 {
+		t.Errorf("subject %q, %d alerts", f.Subject, len(f.Alerts))
+	}
+	// Who is watched must not keep the watchers from hearing of it.
+	_, err := s.OpenCase(t.Context(), bob, pb(t), store.NewCase{Title: "mine", Severity: 4, TLP: "RED", Restricted: true, Alerts: []string{alertOf(t, s, 2, "bob")}})
+	if !errors.Is(err, store.ErrConflict) {
+		t.Errorf("a person opens a restricted case on himself: %v", err)
+	}
+	open := openCase(t, s, bob, store.NewCase{Title: "known to all", Severity: 4, Alerts: []string{alertOf(t, s, 3, "bob")}})
+	if err := act(t, s, ana, open, cases.Action{Do: "restrict", Reason: "x"}); !errors.Is(err, store.ErrConflict) {
+		t.Errorf("restricted while its subject is a member: %v", err)
+	}
+	for _, id := range []string{id, open} {
+		if err := s.AddCaseMember(t.Context(), ana, id, cases.Member{Actor: ana.ID, Name: ana.Name}); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.RemoveCaseMember(t.Context(), ana, id, bob.ID); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := act(t, s, ana, open, cases.Action{Do: "restrict", Reason: "x"}); err != nil {
+		t.Error(err)
+	}
+	if err := act(t, s, ana, id, cases.Action{Do: "subject", Value: "bob"}); err != nil {
+		t.Error(err)
 	}
 }
 

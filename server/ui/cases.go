@@ -195,7 +195,7 @@ type factRow struct {
 }
 
 func (c *Console) caseView(v *visit) error {
-	id, err := c.store.CaseID(v.r.Context(), v.r.PathValue("id"))
+	id, err := c.store.CaseID(v.r.Context(), v.who.Actor, v.r.PathValue("id"))
 	if err != nil {
 		return err
 	}
