@@ -141,8 +141,11 @@ func (s *Server) addEnrolToken(w http.ResponseWriter, r *http.Request, p *auth.P
 	if err := readJSON(r, &req, strict); err != nil {
 		return err
 	}
-	if req.Uses < 1 || req.Uses > 1_000_000 || req.Hours < 0 || req.Hours > 24*365 || len(req.Labels) > 32 {
-		return refuse(http.StatusUnprocessableEntity, "want uses 1 to 1000000, hours 0 to 8760, at most 32 labels")
+	if req.Uses < 1 || req.Uses > 1_000_000 || req.Hours < 0 || req.Hours > 24*365 {
+		return refuse(http.StatusUnprocessableEntity, "want uses 1 to 1000000, hours 0 to 8760")
+	}
+	if err := checkLabels(req.Labels); err != nil {
+		return err
 	}
 	if req.Hours == 0 {
 		req.Hours = 24

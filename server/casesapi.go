@@ -219,11 +219,18 @@ func (s *Server) addMember(w http.ResponseWriter, r *http.Request, p *auth.Princ
 	if err := readJSON(r, &m, strict); err != nil {
 		return err
 	}
-	actor := r.PathValue("actor")
-	if actor == "" || len(actor)+len(m.Name) > 400 {
+	member := cases.Member{Actor: r.PathValue("actor"), Name: m.Name}
+	if err := checkMember(member); err != nil {
+		return err
+	}
+	return done(w, s.store.AddCaseMember(r.Context(), p.Actor, r.PathValue("id"), member))
+}
+
+func checkMember(m cases.Member) error {
+	if m.Actor == "" || len(m.Actor)+len(m.Name) > 400 {
 		return refuse(http.StatusUnprocessableEntity, "want the id of a person or token, and a short name")
 	}
-	return done(w, s.store.AddCaseMember(r.Context(), p.Actor, r.PathValue("id"), cases.Member{Actor: actor, Name: m.Name}))
+	return nil
 }
 
 func (s *Server) removeMember(w http.ResponseWriter, r *http.Request, p *auth.Principal) error {
@@ -309,6 +316,11 @@ func (s *Server) takeSignal(w http.ResponseWriter, r *http.Request, p *auth.Prin
 	}
 	if len(g.Source)+len(g.Subject)+len(g.Model) > 2<<10 || len(g.Text) > 16<<10 || len(g.Members) > 50 {
 		return refuse(http.StatusUnprocessableEntity, "the signal is too long")
+	}
+	for _, m := range g.Members {
+		if err := checkMember(m); err != nil {
+			return err
+		}
 	}
 	_, opened, err := s.store.TakeSignal(r.Context(), p.Actor, s.playbook, store.Signal{Kind: g.Kind, Source: g.Source, Subject: g.Subject, Model: g.Model, Text: g.Text}, g.Members)
 	if err != nil {

@@ -87,6 +87,9 @@ func (s *Server) changeAlert(w http.ResponseWriter, r *http.Request, p *auth.Pri
 	if c.Resolution != nil && !slices.Contains([]string{"", "true_positive", "false_positive", "authorised", "test"}, *c.Resolution) {
 		return refuse(http.StatusUnprocessableEntity, "resolution %.40q: want true_positive, false_positive, authorised or test", *c.Resolution)
 	}
+	if c.Owner != nil && len(*c.Owner) > 255 || c.Note != nil && len(*c.Note) > 10000 {
+		return refuse(http.StatusUnprocessableEntity, "want an owner of at most 255 and a note of at most 10000 bytes")
+	}
 	id := r.PathValue("id")
 	err := s.store.ChangeAlert(r.Context(), p.Actor, id, store.AlertChange{State: c.State, Severity: c.Severity, Owner: c.Owner, Resolution: c.Resolution, Note: c.Note})
 	if err != nil {
@@ -133,6 +136,9 @@ func (s *Server) addAuthorisation(w http.ResponseWriter, r *http.Request, p *aut
 	}
 	if a.Reason == "" || !a.Expires.After(s.now()) {
 		return refuse(http.StatusUnprocessableEntity, "an authorisation needs a reason and an end in the future")
+	}
+	if len(a.Host) > 255 || len(a.User) > 255 || max(len(a.Program), len(a.Path)) > 4096 || len(a.Reason) > 10000 {
+		return refuse(http.StatusUnprocessableEntity, "want a host and a user of at most 255 bytes, a program and a path of at most 4096, a reason of at most 10000")
 	}
 	if a.Host == "" && a.User == "" && a.Program == "" && a.Path == "" {
 		return refuse(http.StatusUnprocessableEntity, "name at least one of host, user, program, path: this would allow every copy")

@@ -24,6 +24,7 @@ import (
 	"weightwarden/formats"
 	"weightwarden/internal/api"
 	"weightwarden/server/auth"
+	"weightwarden/server/cases"
 	"weightwarden/server/store"
 )
 
@@ -266,6 +267,7 @@ func TestRevocationTakesEffectAtOnce(t *testing.T) {
 func TestBadBodiesAreProblems(t *testing.T) {
 	r := start(t)
 	id, c := r.agent(t)
+	long := strings.Repeat("x", 20_000)
 	must[api.Model](t, r, "PUT", "/v1/models/aurora", api.ModelDescription{Kind: api.KindProtected})
 	for name, tc := range map[string]struct {
 		method, path string
@@ -304,6 +306,11 @@ func TestBadBodiesAreProblems(t *testing.T) {
 		"hold without reason": {"POST", "/v1/holds", `{"kind":"hit","ref":"x"}`, 422},
 		"no such hold":        {"DELETE", "/v1/holds/none", nil, 409},
 		"days":                {"PUT", "/v1/retention", `{"hits":-1}`, 422},
+		"note of alert":       {"PATCH", "/v1/alerts/none", api.AlertChange{Note: &long}, 422},
+		"owner of alert":      {"PATCH", "/v1/alerts/none", api.AlertChange{Owner: &long}, 422},
+		"authorise at length": {"POST", "/v1/authorisations", api.Authorisation{Model: "aurora", Reason: long, Host: "h", Expires: time.Now().Add(time.Hour)}, 422},
+		"label of token":      {"POST", "/v1/enrol-tokens", api.EnrolTokenRequest{Uses: 1, Labels: map[string]string{"site": long}}, 422},
+		"member of signal":    {"POST", "/v1/signals", signal{Kind: "insider", Source: "hr", Text: "x", Subject: "mallory", Members: []cases.Member{{Actor: long}}}, 422},
 		"bad state of agents": {"PUT", "/v1/agents/" + id + "/state", api.AgentState{State: "cloned"}, 422},
 	} {
 		status, kind, out := r.send(t, r.anon, r.token, tc.method, tc.path, tc.body)
