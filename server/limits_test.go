@@ -15,6 +15,7 @@ import (
 
 	"weightwarden/internal/api"
 	"weightwarden/server/store"
+	"weightwarden/server/store/storetest"
 )
 
 // One request of an agent whose certificate was stolen must not take the server's memory:
@@ -185,5 +186,55 @@ func TestAuditLogHasNoSecrets(t *testing.T) {
 	log := string(slices.Concat(leaves...))
 	if strings.Contains(log, "SECRETWORD") || !strings.Contains(log, `"https://hooks.slack.com"`) {
 		t.Errorf("the audit log: %s", log)
+	}
+}
+
+// PostgreSQL keeps neither NUL nor what is not UTF-8: such a request is its sender's
+// fault, on every engine.
+func TestTextThatNoDatabaseKeeps(t *testing.T) {
+	t.Run("sqlite", func(t *testing.T) { testBadText(t, "") })
+	t.Run("postgres", func(t *testing.T) { testBadText(t, storetest.Database(t, storetest.Postgres(t), "badtext")) })
+}
+
+func testBadText(t *testing.T, database string) {
+	r := startWith(t, t.TempDir(), func(c *Config) { c.DatabaseURL = database })
+	_, agent := r.agent(t)
+	must[api.Model](t, r, "PUT", "/v1/models/aurora", api.ModelDescription{Kind: api.KindProtected})
+	browser, csrf := r.signedIn(t, r.token)
+	for _, bad := range []string{"%00", "a%ff"} {
+		for _, path := range []string{"/v1/hits?q=", "/v1/hits?host=", "/v1/hits/", "/v1/alerts?user=", "/v1/cases?q=", "/v1/models/", "/v1/agents?after=", "/v1/agents/", "/v1/reconcile?model=", "/v1/copies?model=",
+			"/v1/webhooks/", "/hits?q=", "/search?q=", "/cases?q=", "/inventory?q=", "/models/", "/agents?host=", "/agents/", "/alerts?q="} {
+			c, token, method := r.anon, r.token, "GET"
+			if !strings.HasPrefix(path, "/v1") {
+				c = browser
+			}
+			if path == "/v1/webhooks/" {
+				method = "POST"
+			}
+			if status, _, out := r.send(t, c, token, method, path+bad, nil); status >= 500 {
+				t.Errorf("%s%s: %d %.200s", path, bad, status, out)
+			}
+		}
+	}
+	for path, body := range map[string]string{"POST /v1/tokens": `{"name":"a\u0000b","roles":["reader"]}`, "PUT /v1/models/aurora": `{"kind":"protected","note":"\u0000"}`,
+		"POST /v1/holds": `{"kind":"user","ref":"\u0000","reason":"x"}`, "POST /v1/cases": `{"title":"a\u0000"}`, "POST /v1/signals": `{"kind":"insider","source":"\u0000","text":"x","subject":"y"}`} {
+		method, path, _ := strings.Cut(path, " ")
+		if status, _, out := r.send(t, r.anon, r.token, method, path, body); status >= 500 {
+			t.Errorf("%s: %d %.200s", path, status, out)
+		}
+	}
+	if resp := r.post(t, browser, "/cases", url.Values{"csrf": {csrf}, "title": {"a\x00b\xff"}}); resp.StatusCode >= 500 {
+		t.Errorf("a form: %d", resp.StatusCode)
+	}
+	if resp := r.post(t, r.anon, "/login", url.Values{"name": {"a\x00b\xff"}, "password": {"x"}}); resp.StatusCode >= 500 {
+		t.Errorf("a sign-in: %d", resp.StatusCode)
+	}
+	tok := must[api.TokenAnswer](t, r, "POST", api.PathEnrolTokens, api.EnrolTokenRequest{Uses: 1, Name: strings.Repeat("ä", 150)})
+	_, csr := request(t)
+	if status, _, out := r.send(t, r.anon, "", "POST", api.PathEnroll, api.EnrollRequest{Token: tok.Token, CSR: csr, Host: api.Host{Name: "x" + strings.Repeat("ä", 200) + "\x00"}}); status != http.StatusOK {
+		t.Errorf("a machine with a long name: %d %s", status, out)
+	}
+	if status, _, out := r.send(t, agent, "", "POST", api.PathHeartbeat, api.Heartbeat{Version: "\x00", Host: api.Host{Name: "\x00", Machine: "m"}}); status != http.StatusOK {
+		t.Errorf("heartbeat: %d %s", status, out)
 	}
 }

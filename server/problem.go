@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -101,6 +102,9 @@ func readJSON(r *http.Request, v any, strictly bool) error {
 		return err
 	}
 	if strictly {
+		if hasNUL(body) {
+			return refuse(http.StatusBadRequest, "body: a text has a NUL")
+		}
 		if err := decodeStrict(body, v); err != nil {
 			return refuse(http.StatusBadRequest, "body: %v", err)
 		}
@@ -110,6 +114,23 @@ func readJSON(r *http.Request, v any, strictly bool) error {
 		return refuse(http.StatusBadRequest, "body: %v", err)
 	}
 	return nil
+}
+
+// hasNUL reports whether a text of a JSON body has the escape of NUL, the only way that
+// JSON has to write it. An even number of backslashes before it is no escape.
+func hasNUL(body []byte) bool {
+	for at := 0; ; {
+		i := bytes.Index(body[at:], []byte(`\u0000`))
+		if i < 0 {
+			return false
+		}
+		at += i
+		before := len(body[:at]) - len(bytes.TrimRight(body[:at], `\`))
+		if before%2 == 0 {
+			return true
+		}
+		at++
+	}
 }
 
 // checkShape refuses deep nesting before anything recurses into it, and more objects

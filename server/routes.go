@@ -193,7 +193,22 @@ func (s *Server) Handler() http.Handler {
 		writeProblem(w, &problem{status: http.StatusNotFound, detail: "there is no such route", hint: "/v1/openapi.yaml has them all"})
 	})
 	s.console.Register(mux)
-	return http.MaxBytesHandler(mux, maxBody)
+	return http.MaxBytesHandler(readable(mux), maxBody)
+}
+
+// readable refuses addresses with text that no database keeps.
+func readable(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ok := store.Keeps(r.URL.Path)
+		for name, values := range r.URL.Query() {
+			ok = ok && store.Keeps(name) && !slices.ContainsFunc(values, func(v string) bool { return !store.Keeps(v) })
+		}
+		if !ok {
+			writeProblem(w, &problem{status: http.StatusBadRequest, detail: "the address has a NUL, or is not UTF-8"})
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 func (s *Server) wrap(rt route) http.Handler {

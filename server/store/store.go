@@ -16,8 +16,10 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	_ "github.com/jackc/pgx/v5/stdlib" // database/sql driver "pgx"
 	_ "modernc.org/sqlite"             // database/sql driver "sqlite"
@@ -170,6 +172,10 @@ func (s *Store) Engine() string {
 	}
 	return "sqlite"
 }
+
+// Keeps reports whether both engines keep a text as it is: PostgreSQL takes neither NUL
+// nor what is not UTF-8, and a database must be able to move there.
+func Keeps(text string) bool { return utf8.ValidString(text) && !strings.ContainsRune(text, 0) }
 
 // querier is what Tx and Store share for reading.
 type querier interface {

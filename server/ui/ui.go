@@ -307,10 +307,25 @@ func (c *Console) serve(rt route, v *visit) error {
 			return errForbidden
 		}
 	}
-	if rt.method == http.MethodPost && v.who != nil && v.r.PostFormValue("csrf") != v.who.Session.CSRF {
-		return errCSRF
+	if rt.method == http.MethodPost {
+		if err := c.checkForm(v); err != nil {
+			return err
+		}
 	}
 	return rt.handle(v)
+}
+
+// checkForm refuses what another site sent, and text that no database keeps.
+func (c *Console) checkForm(v *visit) error {
+	if csrf := v.r.PostFormValue("csrf"); v.who != nil && csrf != v.who.Session.CSRF {
+		return errCSRF
+	}
+	for _, values := range v.r.PostForm {
+		if slices.ContainsFunc(values, func(text string) bool { return !store.Keeps(text) }) {
+			return inputError("the form has a NUL, or is not UTF-8")
+		}
+	}
+	return nil
 }
 
 // identify finds the session of a visit; v.who stays nil where there is none.
