@@ -200,3 +200,31 @@ func TestPrunedStrangersHaveNoRowsInCommon(t *testing.T) {
 		}
 	}
 }
+
+// A model too small for chunks or rows is recognised as a whole, and only so.
+func TestTinyModels(t *testing.T) {
+	tiny := func(seed uint64) (out []ft.Matrix) {
+		rng := rand.New(rand.NewPCG(seed, 7))
+		for l := range 3 {
+			out = append(out, table(fmt.Sprint("layer", l), 4, 12, func(_, _ int) float64 { return rng.NormFloat64() }))
+		}
+		return append(out, table("shape", 1, 8, func(_, _ int) float64 { return 1 }))
+	}
+	reg := file(t, "x", tiny(1), formats.F32, true)
+	for name, c := range map[string]struct {
+		sus  *fingerprint.Fingerprint
+		want fingerprint.Relation
+	}{
+		"itself":       {file(t, "x", tiny(1), formats.F32, false), fingerprint.Identical},
+		"another file": {file(t, "a longer header", reversed(tiny(1)), formats.F32, false), fingerprint.Repackaged},
+		"a stranger":   {file(t, "x", tiny(2), formats.F32, false), fingerprint.NoMatch},
+	} {
+		if got := fingerprint.Compare(reg, c.sus); got.Relation != c.want {
+			t.Errorf("%s: %s", name, got.Relation)
+		}
+	}
+	zeros := ft.Map(tiny(1), func(float32) float32 { return 0 })
+	if got := fingerprint.Compare(file(t, "x", zeros, formats.F32, true), file(t, "y", zeros, formats.F32, false)); got.Relation != fingerprint.NoMatch {
+		t.Errorf("zeros in another file: %s", got.Relation)
+	}
+}

@@ -296,9 +296,10 @@ func (c *comparer) decide() *Comparison {
 	exact := c.evidenceChunks > 0 && (c.evidenceBytes >= minExactBytes || out.Coverage.Bytes >= 0.5)
 	rows := c.rowLogP <= maxLogP
 	perm := c.permLogP <= maxLogP
+	whole := c.wholeFiles() || c.wholeContent() // however small
 	c.explain(out)
 	switch {
-	case exact:
+	case exact || whole:
 		out.LogP, out.Bound = max(float64(c.evidenceChunks), 1)*logChunk, "digest"
 		if rows {
 			out.LogP = min(out.LogP, c.rowLogP)
@@ -312,13 +313,13 @@ func (c *comparer) decide() *Comparison {
 		return out
 	}
 	out.Tensors = c.tensorMatches()
-	if text, shared := c.sharedPart(out); shared {
+	if text, shared := c.sharedPart(out); shared && !whole {
 		out.Evidence = append(out.Evidence, Evidence{Kind: "shared_part", Text: text, Value: out.Coverage.Parameters, Unit: "share of parameters"})
 		out.Relation, out.LogP, out.Coverage = NoMatch, 0, Coverage{}
 		return out
 	}
 	out.Relation = c.relation(out.Coverage)
-	if !exact && !rows {
+	if !exact && !rows && !whole {
 		out.Relation = Reparameterised // no exact bound: for review, however much was found
 	}
 	if text, begun := c.begunAlike(); begun && out.Relation != Identical {
@@ -329,6 +330,20 @@ func (c *comparer) decide() *Comparison {
 		out.Relation = Reparameterised
 	}
 	return out
+}
+
+// wholeFiles reports whether every registered file is there, byte for byte.
+func (c *comparer) wholeFiles() bool { return c.files > 0 && c.sameFiles == c.files }
+
+// wholeContent reports whether the two have the same tensors, bit for bit, some of which hold numbers
+// of their own.
+func (c *comparer) wholeContent() bool {
+	if a := c.reg.Content(); a.IsZero() || a != c.sus.Content() {
+		return false
+	}
+	return slices.ContainsFunc(c.reg.Tensors, func(t Tensor) bool {
+		return t.Constant == "" && slices.ContainsFunc(t.Pieces, func(p int) bool { return !c.reg.Pieces[p].Plain })
+	})
 }
 
 // sharedPart reports whether the match is a part that two otherwise different
@@ -438,7 +453,7 @@ const MinParameters = 1024
 
 // relation picks the word: what explains most of the matched parameters.
 func (c *comparer) relation(cov Coverage) Relation {
-	if c.files > 0 && c.sameFiles == c.files {
+	if c.wholeFiles() {
 		return Identical
 	}
 	weight := make(map[Relation]float64)
