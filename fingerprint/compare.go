@@ -397,6 +397,9 @@ func (c *comparer) mostlyElse() bool {
 // Uneven is the kind of evidence that says that a match may be due to a common random start.
 const Uneven = "uneven"
 
+// Kin is the kind of evidence that says that a match may be due to a common base and common data.
+const Kin = "kin"
+
 // uneven reports whether the tensors agree so differently as they do in models that were
 // trained apart from one random start, and in copies that were trained very far: no rows
 // can tell these apart. Measured on testdata: quartiles of .38 and .70 there, under .03

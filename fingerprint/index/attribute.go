@@ -37,6 +37,7 @@ func (db *DB) attribute(found []candidate, fp *fingerprint.Fingerprint) []finger
 	found = dropBaseOnly(found, fp)
 	rankByDelta(found, fp)
 	nameMixture(found, fp)
+	reviewKin(found)
 	protectedFirst(found)
 	out := make([]fingerprint.Match, len(found))
 	for i := range found {
@@ -92,7 +93,10 @@ func dropBaseOnly(found []candidate, fp *fingerprint.Fingerprint) []candidate {
 				if b.match.Kind != "public" {
 					continue
 				}
-				e, only, ok := baseOnly(fp, p, b, found)
+				e, only, kin, ok := baseOnly(fp, p, b, found)
+				if ok && kin != "" {
+					p.kin = kin
+				}
 				if !ok {
 					continue
 				}
@@ -120,27 +124,33 @@ func dropBaseOnly(found []candidate, fp *fingerprint.Fingerprint) []candidate {
 
 // baseOnly measures whether the suspect has anything of p that the public b has
 // not.
-func baseOnly(fp *fingerprint.Fingerprint, p, b *candidate, all []candidate) (fingerprint.Evidence, bool, bool) {
+func baseOnly(fp *fingerprint.Fingerprint, p, b *candidate, all []candidate) (e fingerprint.Evidence, only bool, kin string, ok bool) {
 	ts := triples(fp, p, b, all)
 	if len(ts) == 0 {
-		return fingerprint.Evidence{}, false, false
+		return fingerprint.Evidence{}, false, "", false
 	}
 	name := p.match.Model + "@" + p.match.Version
 	base := b.match.Model + "@" + b.match.Version
-	d, ok := measure(ts)
-	e := fingerprint.Evidence{Kind: "delta", Value: d.lambda, Unit: "lambda", Model: name}
-	if !ok {
+	d, measured := measure(ts)
+	e = fingerprint.Evidence{Kind: "delta", Value: d.lambda, Unit: "lambda", Model: name}
+	if !measured {
 		e.Text = fmt.Sprintf("%s differs from the public %s by less than the sketches see: the file may be either", name, base)
-		return e, rank(p.match.Relation) > rank(fingerprint.Repackaged), true
+		return e, rank(p.match.Relation) > rank(fingerprint.Repackaged), "", true
 	}
 	if d.isOwn() {
 		e.Text = fmt.Sprintf("%.0f%% (± %.0f) of what training added to %s over the public %s is in this file (z = %.0f)",
 			100*d.lambda, 200*d.sd, name, base, d.z())
-		return e, false, true
+		if d.uneven {
+			kin = unevenShares
+		}
+		return e, false, kin, true
 	}
 	e.Text = fmt.Sprintf("the file is near the public %s; of what training added to %s over it, %.0f%% (± %.0f) is here: the public model or another child of it",
 		base, name, 100*d.lambda, 200*d.sd)
-	return e, true, true
+	if d.lambda >= minLambda && d.z() >= 2*minZ && d.even {
+		return e, false, evenShares, true
+	}
+	return e, true, "", true
 }
 
 // isOwn reports whether the delta shows the protected model's own training.
@@ -183,7 +193,13 @@ func nameMixture(found []candidate, fp *fingerprint.Fingerprint) {
 	}
 	if parts := recipe(found, fp); parts != nil {
 		creditParts(found, parts)
+		for i := range found {
+			found[i].kin = ""
+		}
 		return
+	}
+	if slices.ContainsFunc(found, func(c candidate) bool { return c.kin != "" }) {
+		return // training along the same way looks like a mixture with the base
 	}
 	for i := 1; i < len(found); i++ {
 		d, ok := measure(triples(fp, first, &found[i], nil))
@@ -192,6 +208,26 @@ func nameMixture(found []candidate, fp *fingerprint.Fingerprint) {
 		}
 		creditParts(found, []part{{0, d.lambda, d.sd}, {i, 1 - d.lambda, d.sd}})
 		return
+	}
+}
+
+// Why a person should look.
+const (
+	unevenShares = "the shares of that training differ from tensor to tensor by more than conversion, pruning or mixing explains: the file was trained on from the protected model, or by somebody else from the same public model on much the same data"
+	evenShares   = "all tensors have about the same share of that training, as copies have that were mixed with something else, pruned or trained far, and others that were trained from the same public model on much the same data"
+)
+
+// reviewKin leaves it to a person whether a file that has a protected model's training in uneven
+// shares was trained on from it, or by somebody else from the same base on the same data: the sketches of both
+// look alike, and only one is a copy.
+func reviewKin(found []candidate) {
+	for i := range found {
+		m := &found[i].match
+		if found[i].kin == "" || rank(m.Relation) <= rank(fingerprint.Repackaged) {
+			continue
+		}
+		m.Relation = fingerprint.Reparameterised
+		m.Evidence = append(m.Evidence, fingerprint.Evidence{Kind: fingerprint.Kin, Text: found[i].kin})
 	}
 }
 

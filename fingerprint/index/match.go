@@ -159,5 +159,6 @@ func (db *DB) matchInvariants(ctx context.Context, fp *fingerprint.Fingerprint) 
 type candidate struct {
 	reg   *fingerprint.Fingerprint
 	match fingerprint.Match
-	own   bool // tensors that no public model has were found too
+	own   bool   // tensors that no public model has were found too
+	kin   string // why its own training may be there without a copy; empty where it may not
 }

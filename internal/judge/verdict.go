@@ -229,6 +229,9 @@ func sentence(v *api.Verdict) string {
 		if slices.ContainsFunc(v.Evidence, func(e api.Evidence) bool { return e.Kind == fingerprint.Uneven }) {
 			return fmt.Sprintf("The weights agree unevenly with the %s %s, as those of models trained apart from one random start do, or of a copy trained very far; a person should look at this.", owner, name)
 		}
+		if slices.ContainsFunc(v.Evidence, func(e api.Evidence) bool { return e.Kind == fingerprint.Kin }) {
+			return fmt.Sprintf("The weights were trained on from the %s %s, or from the same public model on much the same data; a person should look at this.", owner, name)
+		}
 		return fmt.Sprintf("The weights look like the %s %s with rows, columns or scales rearranged; a person should look at this.", owner, name)
 	case api.PublicBase:
 		return fmt.Sprintf("The weights match the public model %s only (%s of them).", name, share)
