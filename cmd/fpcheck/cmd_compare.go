@@ -210,6 +210,9 @@ func between(c *compared) string {
 		return "B is a mixture that contains A."
 	case api.Reparameterised:
 		if c.Deep != nil && c.Deep.Proved {
+			if c.Deep.Kind == "none" {
+				return "B is A with its neurons or their signs and scales changed: proved."
+			}
 			return fmt.Sprintf("B is A after a %s of its inner coordinates, undone here: proved.", c.Deep.Kind)
 		}
 		if slices.ContainsFunc(c.Evidence, func(e api.Evidence) bool { return e.Kind == fingerprint.Uneven }) {

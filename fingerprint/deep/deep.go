@@ -80,7 +80,7 @@ func Compare(ctx context.Context, registered, suspect *formats.Model) (*Result, 
 		return nil, fmt.Errorf("%w: fewer than three", ErrNoBlocks)
 	}
 	out.Agreement = agreement
-	pairs := matchedNeurons(a, b, agreement.Pairs)
+	pairs := matchedNeurons(a, b, &agreement)
 	r, err := procrustes(a, b, pairs, int(width))
 	if err != nil {
 		return out, nil // too few neurons agree: no proof, and no error
@@ -119,13 +119,16 @@ func newSide(ctx context.Context, m *formats.Model) (*side, error) {
 }
 
 // neuronPair is a neuron of the registered model with one of the suspect.
-type neuronPair struct{ layerA, layerB, a, b int }
+type neuronPair struct {
+	layerA, layerB, a, b int
+	negated              bool // the suspect's up and down vectors have the other sign
+}
 
-func matchedNeurons(a, b *side, layers [][2]int) []neuronPair {
+func matchedNeurons(a, b *side, agreement *invariant.Agreement) []neuronPair {
 	var out []neuronPair
-	for _, l := range layers {
-		for _, n := range invariant.Agree(&a.layers[l[0]], &b.layers[l[1]]) {
-			out = append(out, neuronPair{l[0], l[1], n[0], n[1]})
+	for _, l := range agreement.Pairs {
+		for _, n := range invariant.Agree(&a.layers[l[0]], &b.layers[l[1]], agreement.Negated) {
+			out = append(out, neuronPair{l[0], l[1], n[0], n[1], agreement.Negated})
 		}
 	}
 	return out
@@ -171,10 +174,19 @@ func unitRows(a, b *side, pairs []neuronPair, width int) (x, y *mat.Dense) {
 		for k := range ma {
 			dataA = appendUnit(dataA, ma[k][p.a])
 			dataB = appendUnit(dataB, mb[k][p.b])
+			if p.negated && k > 0 {
+				negate(dataB[len(dataB)-width:])
+			}
 		}
 	}
 	n := len(dataA) / width
 	return mat.NewDense(n, width, dataA), mat.NewDense(n, width, dataB)
+}
+
+func negate(v []float64) {
+	for i := range v {
+		v[i] = -v[i]
+	}
 }
 
 func appendUnit(out []float64, v []float32) []float64 {
@@ -214,11 +226,21 @@ func nearestNeurons(a, b *side, layers [][2]int, r *mat.Dense) []neuronPair {
 		}
 		for i, k := range bestOfA {
 			if bestOfB[k] == i && cos.At(i, k) >= 0.3 {
-				out = append(out, neuronPair{l[0], l[1], i, k})
+				out = append(out, neuronPair{l[0], l[1], i, k, opposite(a.sample[l[0]].Up, b.sample[l[1]].Up, i, k, r)})
 			}
 		}
 	}
 	return out
+}
+
+// opposite reports whether row i of x, turned, points away from row k of y. Without rows it says no.
+func opposite(x, y [][]float32, i, k int, r *mat.Dense) bool {
+	if x == nil || y == nil {
+		return false
+	}
+	var turned mat.Dense
+	turned.Mul(mat.NewDense(1, len(x[i]), appendUnit(nil, x[i])), r)
+	return mat.Dot(turned.RowView(0), mat.NewVecDense(len(y[k]), appendUnit(nil, y[k]))) < 0
 }
 
 func unitMatrix(rows [][]float32) *mat.Dense {
@@ -349,7 +371,7 @@ func (out *Result) test(ctx context.Context, a, b *side, r *mat.Dense) error {
 const testedRows = 64
 
 // testTensor compares rows of one matrix in both models, with each norm gain that
-// may belong to it, and keeps the best.
+// may belong to it, as they are and whatever their signs, and keeps the best.
 func testTensor(a, b *side, i, k int, r *mat.Dense) (Tensor, int, error) {
 	best := Tensor{Registered: a.views[i].Name, Suspect: b.views[k].Name, Cosine: -1}
 	tried := 0
@@ -369,10 +391,12 @@ func testTensor(a, b *side, i, k int, r *mat.Dense) (Tensor, int, error) {
 			return best, 0, err
 		}
 		for _, x := range turned {
-			tried++
-			hits, tested, cosine := alignedHits(x, y)
-			if hits > best.Hits || hits == best.Hits && cosine > best.Cosine {
-				best.Hits, best.Tested, best.Cosine = hits, tested, cosine
+			for _, signs := range []bool{false, true} {
+				tried++
+				hits, tested, cosine := alignedHits(x, y, signs)
+				if hits > best.Hits || hits == best.Hits && cosine > best.Cosine {
+					best.Hits, best.Tested, best.Cosine = hits, tested, cosine
+				}
 			}
 		}
 	}
@@ -412,10 +436,14 @@ func readRows(s *side, view, norm int) (*mat.Dense, error) {
 	return mat.NewDense(int(n), int(v.Cols), data), nil
 }
 
-// alignedHits counts the rows of y whose nearest row of x is at the same place.
-func alignedHits(x, y *mat.Dense) (hits, tested int, cosine float64) {
+// alignedHits counts the rows of y whose nearest row of x is at the same place, each with
+// the sign that brings it nearer if signs are not to matter.
+func alignedHits(x, y *mat.Dense, signs bool) (hits, tested int, cosine float64) {
 	var cos mat.Dense
 	cos.Mul(x, y.T())
+	if signs {
+		cos.Apply(func(_, _ int, v float64) float64 { return math.Abs(v) }, &cos)
+	}
 	n, _ := cos.Dims()
 	sum := 0.0
 	for k := range n {

@@ -23,6 +23,9 @@ func TestProof(t *testing.T) {
 		{"disguised", ft.Disguise(net, 1), formats.F32, true, "rotation"},
 		{"disguised q8", ft.Disguise(net, 2), formats.Q8_0, true, "rotation"},
 		{"disguised q4", ft.Disguise(net, 3), formats.Q4_0, true, "rotation"},
+		{"disguised, negated", ft.Disguise(ft.Negate(net), 5), formats.F32, true, "rotation"},
+		{"disguised, negated, q4", ft.Disguise(ft.Negate(net), 6), formats.Q4_0, true, "rotation"},
+		{"independent, negated", ft.Disguise(ft.Negate(ft.Related(ft.Net(4, 4, 128), 4)), 4), formats.F32, false, ""},
 		{"independent", ft.Related(ft.Net(2, 4, 128), 2), formats.F32, false, ""},
 		{"independent, disguised", ft.Disguise(ft.Related(ft.Net(3, 4, 128), 3), 4), formats.F32, false, ""},
 	} {

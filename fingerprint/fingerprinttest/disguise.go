@@ -30,6 +30,16 @@ func Disguise(net []Matrix, seed uint64) []Matrix {
 	return out
 }
 
+// Negate gives all matrices of a network but the gates the other sign, which leaves what it computes as it is:
+// queries meet keys, values the output, up meets down.
+func Negate(net []Matrix) []Matrix {
+	out := Map(net, func(v float32) float32 { return -v })
+	for l := 0; l+7 <= len(net); l += 7 {
+		out[l+4] = net[l+4]
+	}
+	return out
+}
+
 func orthogonal(rng *rand.Rand, d int) [][]float64 {
 	q := make([][]float64, d)
 	for i := range q {

@@ -38,7 +38,10 @@ func TestDisguised(t *testing.T) {
 		{"disguised", ft.Disguise(net, 1), formats.F32, fingerprint.Reparameterised},
 		{"disguised q8", ft.Disguise(net, 2), formats.Q8_0, fingerprint.Reparameterised},
 		{"disguised q4", ft.Disguise(net, 3), formats.Q4_0, fingerprint.Reparameterised},
+		{"disguised, negated", ft.Disguise(ft.Negate(net), 5), formats.F32, fingerprint.Reparameterised},
+		{"disguised, negated, q4", ft.Disguise(ft.Negate(net), 6), formats.Q4_0, fingerprint.Reparameterised},
 		{"independent", ft.Related(ft.Net(2, 4, 128), 2), formats.F32, fingerprint.NoMatch},
+		{"independent, negated", ft.Disguise(ft.Negate(ft.Related(ft.Net(4, 4, 128), 2)), 7), formats.F32, fingerprint.NoMatch},
 		{"independent, disguised", ft.Disguise(ft.Related(ft.Net(3, 4, 128), 3), 4), formats.F32, fingerprint.NoMatch},
 	} {
 		sus := layers(t, c.ms, c.d)

@@ -1,6 +1,7 @@
 package invariant
 
 import (
+	"cmp"
 	"math"
 	"slices"
 )
@@ -14,6 +15,7 @@ type Agreement struct {
 	Spread  float64  // their standard deviation
 	Z       float64  // Neurons against Layers*Control, in standard deviations
 	Pairs   [][2]int // layer of a, layer of b
+	Negated bool     // up and down projections of b have the other sign
 }
 
 // Review is the z from which a match of invariants is worth an analyst's look.
@@ -22,15 +24,35 @@ const Review = 8
 
 // Compare matches the layers of two models, in order, and takes all other pairs
 // of layers as the control. Models with fewer than three layers cannot be judged.
+//
+// Up and down projections may both have been negated, which changes nothing of what a block
+// computes. Where half of the neurons or fewer were, the others are enough; where more were, they are
+// compared negated, and the better of the two answers counts.
 func Compare(a, b []Layer) (Agreement, bool) {
 	if len(a) < 3 || len(b) < 3 {
 		return Agreement{}, false
 	}
+	x, y := prepareAll(a), prepareAll(b)
+	out := compare(a, b, x, y)
+	if out.Z >= Review {
+		return out, true
+	}
+	for i := range y {
+		y[i].negate()
+	}
+	if other := compare(a, b, x, y); other.Z > out.Z {
+		other.Negated = true
+		out = other
+	}
+	return out, true
+}
+
+func compare(a, b []Layer, x, y []prepared) Agreement {
 	score := make([][]float64, len(a))
 	for i := range a {
 		score[i] = make([]float64, len(b))
 		for k := range b {
-			score[i][k] = float64(len(Agree(&a[i], &b[k])))
+			score[i][k] = float64(len(agree(&x[i], &y[k])))
 		}
 	}
 	out := Agreement{Pairs: alignLayers(score)}
@@ -55,7 +77,7 @@ func Compare(a, b []Layer) (Agreement, bool) {
 	floor := math.Max(out.Control, 1)
 	expected := float64(out.Layers) * (floor + out.Spread)
 	out.Z = (float64(out.Neurons) - expected) / math.Sqrt(float64(out.Layers)*(out.Spread*out.Spread+floor))
-	return out, true
+	return out
 }
 
 // alignLayers picks the pairs of layers, rising in both models, with the largest
@@ -103,66 +125,131 @@ func meanAndSpread(v []float64) (mean, spread float64) {
 
 // Agree returns the pairs of neurons (of a, of b) whose nearest neighbours under
 // two disjoint halves of the invariants are the same: ln|g| and cos(g,u) against
-// ln|u||d|, cos(g,d), cos(u,d).
-func Agree(a, b *Layer) [][2]int {
-	if len(a.Neurons) == 0 || len(b.Neurons) == 0 {
+// ln|u||d|, cos(g,d), cos(u,d). Negated says that b's up and down projections have the other sign.
+func Agree(a, b *Layer, negated bool) [][2]int {
+	x, y := prepare(a), prepare(b)
+	if negated {
+		y.negate()
+	}
+	return agree(&x, &y)
+}
+
+// The two halves; the first of each is what neurons are sorted by.
+var halves = [2][]int{{0, 2}, {1, 3, 4}}
+
+// prepared is a layer with what every comparison needs of it.
+type prepared struct {
+	neurons []Neuron // medians taken out of the logarithms: quantisation shifts all alike
+	spread  Neuron   // of every number
+	scaled  []Neuron // neurons over spread
+	order   [2][]int // of scaled, by the first number of each half
+}
+
+func prepareAll(layers []Layer) []prepared {
+	out := make([]prepared, len(layers))
+	for i := range layers {
+		out[i] = prepare(&layers[i])
+	}
+	return out
+}
+
+func prepare(l *Layer) prepared {
+	p := prepared{neurons: slices.Clone(l.Neurons), scaled: make([]Neuron, len(l.Neurons))}
+	for c := range p.spread {
+		if len(l.Neurons) == 0 {
+			break
+		}
+		column := make([]float64, len(l.Neurons))
+		for i := range l.Neurons {
+			column[i] = float64(l.Neurons[i][c])
+		}
+		_, spread := meanAndSpread(column)
+		p.spread[c] = float32(max(spread, 1e-6))
+		shift := 0.0
+		if c < 2 {
+			shift = median(column)
+		}
+		for i := range p.neurons {
+			p.neurons[i][c] = float32(float64(l.Neurons[i][c]) - shift)
+			p.scaled[i][c] = p.neurons[i][c] / p.spread[c]
+		}
+	}
+	for h, columns := range halves {
+		p.order[h] = make([]int, len(l.Neurons))
+		for i := range p.order[h] {
+			p.order[h][i] = i
+		}
+		slices.SortFunc(p.order[h], func(i, k int) int { return cmp.Compare(p.scaled[i][columns[0]], p.scaled[k][columns[0]]) })
+	}
+	return p
+}
+
+// negate gives the up and down projections the other sign.
+func (p *prepared) negate() {
+	for i := range p.neurons {
+		p.neurons[i][2], p.neurons[i][3] = -p.neurons[i][2], -p.neurons[i][3]
+	}
+}
+
+func agree(x, y *prepared) [][2]int {
+	if len(x.neurons) == 0 {
 		return nil
 	}
-	x, y := normalise(a, b)
 	var out [][2]int
-	for k := range y {
-		first := nearest(x, y[k], []int{0, 2})
-		if first == nearest(x, y[k], []int{1, 3, 4}) {
+	for k, n := range y.neurons {
+		for c := range n {
+			n[c] /= x.spread[c]
+		}
+		if first := x.nearest(n, 0); first == x.nearest(n, 1) {
 			out = append(out, [2]int{first, k})
 		}
 	}
 	return out
 }
 
-// normalise takes the medians out of the logarithms (quantisation shifts all
-// alike) and scales every number by its spread in a.
-func normalise(a, b *Layer) (x, y []Neuron) {
-	x, y = slices.Clone(a.Neurons), slices.Clone(b.Neurons)
-	for c := range x[0] {
-		column := func(ns []Neuron) []float64 {
-			v := make([]float64, len(ns))
-			for i := range ns {
-				v[i] = float64(ns[i][c])
+// nearest returns the neuron of x that is nearest to a scaled one in one half of the numbers. It goes
+// outwards from those with the same first number until that alone is further than the best.
+func (p *prepared) nearest(to Neuron, half int) int {
+	order, columns := p.order[half], halves[half]
+	first := columns[0]
+	up, _ := slices.BinarySearchFunc(order, to[first], func(i int, v float32) int { return cmp.Compare(p.scaled[i][first], v) })
+	down := up - 1
+	best, at := math.Inf(1), order[0]
+	try := func(i int) bool {
+		e := float64(p.scaled[i][first] - to[first])
+		d := e * e
+		if d > best {
+			return false
+		}
+		for _, c := range columns[1:] {
+			e := float64(p.scaled[i][c] - to[c])
+			d += e * e
+		}
+		if d < best || d == best && i < at {
+			best, at = d, i
+		}
+		return true
+	}
+	for down >= 0 || up < len(order) {
+		if down >= 0 {
+			if try(order[down]) {
+				down--
+			} else {
+				down = -1
 			}
-			return v
 		}
-		shiftX, shiftY := 0.0, 0.0
-		if c < 2 {
-			shiftX, shiftY = median(column(x)), median(column(y))
-		}
-		_, spread := meanAndSpread(column(x))
-		spread = max(spread, 1e-6)
-		for i := range x {
-			x[i][c] = float32((float64(x[i][c]) - shiftX) / spread)
-		}
-		for i := range y {
-			y[i][c] = float32((float64(y[i][c]) - shiftY) / spread)
+		if up < len(order) {
+			if try(order[up]) {
+				up++
+			} else {
+				up = len(order)
+			}
 		}
 	}
-	return x, y
+	return at
 }
 
 func median(v []float64) float64 {
 	slices.Sort(v)
 	return v[len(v)/2]
-}
-
-func nearest(list []Neuron, to Neuron, columns []int) int {
-	best, at := math.Inf(1), -1
-	for i := range list {
-		d := 0.0
-		for _, c := range columns {
-			e := float64(list[i][c] - to[c])
-			d += e * e
-		}
-		if d < best {
-			best, at = d, i
-		}
-	}
-	return at
 }
