@@ -245,49 +245,6 @@ func outcomes(pairs []alignment) []Aligned {
 	return tensors
 }
 
-// mostDistinct is how many registered tensors the bound is taken over when they are told from
-// their own repetitions: many more than a match needs.
-const mostDistinct = 256
-
-// distinct returns the outcomes of tensors that are not alike among themselves. The bound takes
-// them for independent of each other, and what a model has twice (tied or repeated layers, experts
-// that were begun as copies) gives the same hits twice. Of what is alike the one with most hits
-// stands for all, chosen from the alignments of all.
-func (c *comparer) distinct(pairs []alignment) []Aligned {
-	sorted := slices.Clone(pairs)
-	slices.SortStableFunc(sorted, func(a, b alignment) int { return cmp.Compare(b.hits, a.hits) })
-	var kept []alignment
-	for _, a := range sorted {
-		twin := slices.IndexFunc(kept, func(k alignment) bool { return c.alike(a.registered, k.registered) })
-		switch {
-		case twin >= 0:
-			kept[twin].tried += a.tried
-		case len(kept) < mostDistinct:
-			kept = append(kept, a)
-		}
-	}
-	return outcomes(kept)
-}
-
-// alike reports whether two registered tensors have nearly the same rows. Eight rows say so of most
-// that have not.
-func (c *comparer) alike(x, y int) bool {
-	a, b := c.reg.Tensors[x].Sketch, c.reg.Tensors[y].Sketch
-	if a.Length != b.Length || a.Count != b.Count || len(a.Aligned) != len(b.Aligned) {
-		return false
-	}
-	for _, n := range []int{min(8, len(a.Aligned)), len(a.Aligned)} {
-		sum := 0
-		for i := range n {
-			sum += hamming(&a.Aligned[i].Bits, &b.Aligned[i].Bits)
-		}
-		if float64(sum) > probeNear*float64(n*a.Buckets) {
-			return false
-		}
-	}
-	return true
-}
-
 // logChoose is the natural logarithm of n over k.
 func logChoose(n, k int) float64 {
 	a, _ := math.Lgamma(float64(n + 1))
