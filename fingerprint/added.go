@@ -26,6 +26,8 @@ type numbers interface {
 	// spread reports whether they lie so far apart that few should be read.
 	spread() bool
 	packing() string
+	// how says for people how they lie.
+	how() string
 }
 
 // exhausted reports whether more was read than many looks at the whole file need: tensors
@@ -92,8 +94,12 @@ func (r *Added) Len() int { return len(r.readings) }
 
 func (r *Added) add(as reading, k *sketch.Tensor) {
 	k.Places = as.places
+	moved := ""
+	if as.other != nil {
+		moved = as.other.how()
+	}
 	r.suspect.Tensors = append(r.suspect.Tensors, Tensor{Name: as.label(), Member: as.run.member, DType: as.run.dtype, Packing: as.packing(),
-		Shape: []int64{as.Rows, as.Cols}, Rows: as.Rows, Cols: as.Cols, Parameters: as.Rows * as.Cols, Sketch: k, Of: as.of, Moved: as.other != nil})
+		Shape: []int64{as.Rows, as.Cols}, Rows: as.Rows, Cols: as.Cols, Parameters: as.Rows * as.Cols, Sketch: k, Of: as.of, Moved: moved})
 	r.readings = append(r.readings, as)
 }
 

@@ -273,11 +273,11 @@ func (c *comparer) creditRows(a alignment) {
 	}
 	f.share, f.suspect, f.hits, f.tested, f.aligned = share, a.suspect, a.hits, a.tested, true
 	f.cosine = math.Cos(math.Pi * a.distance)
-	f.relation = relationOf(rt, st, a.distance, a.transposed || a.segment != nil || st.Moved || st.Sketch.Places > 0 || n != rt.Sketch.Count)
+	f.relation = relationOf(rt, st, a.distance, a.transposed || a.segment != nil || st.Moved != "" || st.Sketch.Places > 0 || n != rt.Sketch.Count)
 	if a.transposed {
 		f.transform = "transposed"
-	} else if st.Moved {
-		f.transform = "axes in another order"
+	} else if st.Moved != "" {
+		f.transform = st.Moved
 	} else if a.segment != nil {
 		f.transform = segmentText(a.segment.Offset, n, rt.Sketch.Count)
 	} else if st.Sketch.Count > rt.Sketch.Count {

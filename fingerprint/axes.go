@@ -35,6 +35,10 @@ func (a *axes) spread() bool { return a.large != nil }
 
 func (a *axes) packing() string { return a.view.Scheme }
 
+func (a *axes) how() string { return otherOrder }
+
+const otherOrder = "axes in another order"
+
 // held is the numbers of one view in memory.
 type held struct {
 	number int
@@ -169,6 +173,9 @@ func moved(m *formats.Model, number int, v *quant.View, shapes func(int64) []Sha
 		return nil
 	}
 	member := m.Tensors[v.Tensors[0]].Member
+	if v.Rows == 1 {
+		return flattened(m, number, v, known)
+	}
 	for _, o := range orders(v.Shape) {
 		a := newAxes(m, number, v, o.shape, o.strides)
 		if a == nil {
@@ -181,6 +188,20 @@ func moved(m *formats.Model, number int, v *quant.View, shapes func(int64) []Sha
 			if slices.Contains(known, s) && len(out) < mostShapes {
 				out = append(out, reading{run: run{name: v.Name, member: member, dtype: v.DType, elements: n}, other: a, Shape: s})
 			}
+		}
+	}
+	return out
+}
+
+// flattened lists the ways to read a tensor of one axis as a matrix that was transposed first.
+func flattened(m *formats.Model, number int, v *quant.View, known []Shape) (out []reading) {
+	for _, s := range known {
+		if !rowsFit(s.Rows, s.Cols) || len(out) == mostShapes {
+			continue
+		}
+		if a := newAxes(m, number, v, []int64{s.Rows, s.Cols}, []int64{1, s.Rows}); a != nil {
+			r := run{name: v.Name, member: m.Tensors[v.Tensors[0]].Member, dtype: v.DType, elements: s.Rows * s.Cols}
+			out = append(out, reading{run: r, other: a, Shape: s})
 		}
 	}
 	return out

@@ -97,9 +97,9 @@ type Tensor struct {
 	Constant string
 	Sketch   *sketch.Tensor // layers R and T; nil where the tensor is too small or was not decoded
 	// What a second look read otherwise than the file gives it: the tensors that it was read
-	// from, and whether their numbers are in another order. Not encoded.
+	// from, and how their numbers lie there where that is another order. Not encoded.
 	Of    []int
-	Moved bool
+	Moved string
 }
 
 // Rest returns the fingerprint without the tensors that drop lists, by their number.

@@ -103,11 +103,12 @@ func (r *reader) shape() (rows, cols int64) {
 }
 
 // AddReshaped sketches tensors of the suspect as if they were matrices of other shapes,
-// orders of axes and number formats, where shapes knows some of so many elements. They become further
+// orders of axes and number formats, where shapes knows some of so many elements, and columns of them
+// where high knows some of so many rows. They become further
 // tensors of the fingerprint, without bytes of their own, and Compare then sees them.
 // It reads 64 rows each. m is what suspect was computed from, opt what it was computed
 // with.
-func AddReshaped(ctx context.Context, m *formats.Model, suspect *Fingerprint, shapes func(elements int64) []Shape, opt Options) (*Added, error) {
+func AddReshaped(ctx context.Context, m *formats.Model, suspect *Fingerprint, shapes, high func(int64) []Shape, opt Options) (*Added, error) {
 	views := Views(m)
 	r := newAdded(suspect, opt)
 	if len(views) != len(suspect.Tensors) {
@@ -120,7 +121,7 @@ func AddReshaped(ctx context.Context, m *formats.Model, suspect *Fingerprint, sh
 		}
 	}
 	for i := range views {
-		for _, as := range slices.Concat(readings(m, &views[i], shapes), moved(m, i, &views[i], shapes)) {
+		for _, as := range slices.Concat(readings(m, &views[i], shapes), moved(m, i, &views[i], shapes), windows(m, i, &views[i], high)) {
 			if as.other != nil && as.other.spread() {
 				if spread++; spread > mostSpread {
 					continue

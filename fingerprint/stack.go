@@ -32,6 +32,8 @@ func (s *stack) spread() bool { return s.parts[0].spread() }
 
 func (s *stack) packing() string { return s.parts[0].packing() }
 
+func (s *stack) how() string { return otherOrder }
+
 // read decodes numbers of one row.
 func (s *stack) read(dst []float32, at int64, r *Added) error {
 	row := s.first + at/s.Cols
@@ -51,6 +53,8 @@ type viewRows struct {
 func (v *viewRows) spread() bool { return false }
 
 func (v *viewRows) packing() string { return v.view.Scheme }
+
+func (v *viewRows) how() string { return otherOrder }
 
 // read decodes numbers of one row.
 func (v *viewRows) read(dst []float32, at int64, r *Added) error {

@@ -19,7 +19,7 @@ func (s *segment) byElements() map[int64][]fingerprint.Shape {
 
 func (s *segment) listShapes() {
 	s.shapesOnce.Do(func() {
-		s.shapes, s.lengths = make(map[int64][]fingerprint.Shape), make(map[int64]float64)
+		s.shapes, s.high, s.lengths = make(map[int64][]fingerprint.Shape), make(map[int64][]fingerprint.Shape), make(map[int64]float64)
 		for _, blob := range s.blobs {
 			list, err := fingerprint.ShapesOf(blob)
 			if err != nil {
@@ -34,7 +34,7 @@ func (s *segment) listShapes() {
 					s.lengths[x.Cols] += float64(x.Rows) * float64(x.Cols) / all
 				}
 				if n := x.Rows * x.Cols; !slices.Contains(s.shapes[n], x) {
-					s.shapes[n] = append(s.shapes[n], x)
+					s.shapes[n], s.high[x.Rows] = append(s.shapes[n], x), append(s.high[x.Rows], x)
 				}
 			}
 		}
@@ -54,6 +54,20 @@ func (db *DB) shapes(elements int64) []fingerprint.Shape {
 	return out
 }
 
+// highShapes lists the shapes of registered matrices of so many rows.
+func (db *DB) highShapes(rows int64) []fingerprint.Shape {
+	var out []fingerprint.Shape
+	for _, s := range db.segments {
+		s.listShapes()
+		for _, x := range s.high[rows] {
+			if !slices.Contains(out, x) {
+				out = append(out, x)
+			}
+		}
+	}
+	return out
+}
+
 // What the evidence calls it.
 const (
 	reshaped     = "reshaped"
@@ -63,7 +77,7 @@ const (
 // matchReshaped looks at the file once more, with its tensors in the shapes and number
 // formats that registered models have, whatever the file says of them.
 func (db *DB) matchReshaped(ctx context.Context, fp *fingerprint.Fingerprint, m *formats.Model, opt fingerprint.Options) ([]fingerprint.Match, error) {
-	added, err := fingerprint.AddReshaped(ctx, m, fp, db.shapes, opt)
+	added, err := fingerprint.AddReshaped(ctx, m, fp, db.shapes, db.highShapes, opt)
 	if err != nil {
 		return nil, err
 	}
@@ -74,7 +88,7 @@ func (db *DB) matchReshaped(ctx context.Context, fp *fingerprint.Fingerprint, m 
 // numbers one behind another.
 func (db *DB) complete(ctx context.Context, fp *fingerprint.Fingerprint, m *formats.Model, opt fingerprint.Options, matches []fingerprint.Match) ([]fingerprint.Match, error) {
 	var registered []*fingerprint.Fingerprint
-	rest := make(map[int64][]fingerprint.Shape)
+	rest, high := make(map[int64][]fingerprint.Shape), make(map[int64][]fingerprint.Shape)
 	for _, match := range matches[:min(len(matches), refined)] {
 		reg, ok := db.Fingerprint(match.Model, match.Version, match.Artifact)
 		if !ok || match.Relation != fingerprint.Partial {
@@ -83,12 +97,13 @@ func (db *DB) complete(ctx context.Context, fp *fingerprint.Fingerprint, m *form
 		registered = append(registered, reg)
 		for _, s := range match.Missing(reg) {
 			rest[s.Rows*s.Cols] = append(rest[s.Rows*s.Cols], s)
+			high[s.Rows] = append(high[s.Rows], s)
 		}
 	}
 	if len(registered) == 0 {
 		return matches, nil
 	}
-	added, err := fingerprint.AddReshaped(ctx, m, fp, func(elements int64) []fingerprint.Shape { return rest[elements] }, opt)
+	added, err := fingerprint.AddReshaped(ctx, m, fp, func(elements int64) []fingerprint.Shape { return rest[elements] }, func(rows int64) []fingerprint.Shape { return high[rows] }, opt)
 	if err != nil {
 		return nil, err
 	}

@@ -70,6 +70,65 @@ func TestHeadersThatLie(t *testing.T) {
 	}
 }
 
+// beside puts matrices of as many rows next to each other.
+func beside(name string, ms ...ft.Matrix) ft.Matrix {
+	var turned []ft.Matrix
+	for _, m := range ft.Transpose(ms) {
+		m.Name = name
+		turned = append(turned, m)
+	}
+	return ft.Transpose([]ft.Matrix{ft.Fuse(name, turned...)})[0]
+}
+
+// Columns more in front, behind or beside, and a transposition before the file forgot the shape, hide nothing
+// and make no copy of a stranger.
+func TestWiderTensors(t *testing.T) {
+	db := index.New()
+	add(t, db, "ours", "1", "protected", file(t, ft.Net(1, 3, 256), formats.F32, true))
+	add(t, db, "another", "1", "protected", file(t, ft.Net(5, 3, 256), formats.F32, true))
+	pad := func(m ft.Matrix, cols int) ft.Matrix {
+		return ft.Matrix{Rows: m.Rows, Cols: cols, Data: make([]float32, m.Rows*cols)}
+	}
+	each := func(f func(m ft.Matrix) ft.Matrix) func([]ft.Matrix) []ft.Matrix {
+		return func(net []ft.Matrix) (out []ft.Matrix) {
+			for _, m := range net {
+				out = append(out, f(m))
+			}
+			return out
+		}
+	}
+	for name, change := range map[string]func([]ft.Matrix) []ft.Matrix{
+		"padded":            each(func(m ft.Matrix) ft.Matrix { return beside(m.Name, m, pad(m, 64)) }),
+		"a column in front": each(func(m ft.Matrix) ft.Matrix { return beside(m.Name, pad(m, 1), m) }),
+		"side by side": func(net []ft.Matrix) (out []ft.Matrix) {
+			for l := 0; l+7 <= len(net); l += 7 {
+				out = append(out, beside("a", net[l:l+4]...), beside("b", net[l+4:l+6]...), net[l+6])
+			}
+			return out
+		},
+		"transposed and flat": each(func(m ft.Matrix) ft.Matrix {
+			m = ft.Transpose([]ft.Matrix{m})[0]
+			m.Rows, m.Cols = 1, m.Rows*m.Cols
+			return m
+		}),
+	} {
+		for seed, want := range map[uint64]string{1: "ours", 9: ""} {
+			src, m := ft.File("header", change(ft.Noise(ft.Net(seed, 3, 256), 3, .05)), formats.BF16)
+			fp, err := fingerprint.Compute(context.Background(), src, m, fingerprint.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := db.MatchFile(context.Background(), fp, m, fingerprint.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if want == "" && len(got) > 0 || want != "" && (len(got) == 0 || got[0].Model != want || got[0].Relation != fingerprint.Derived || got[0].Coverage.Parameters < .95) {
+				t.Errorf("%s, seed %d: want %q: %+v", name, seed, want, got)
+			}
+		}
+	}
+}
+
 func FuzzShapesOf(f *testing.F) {
 	f.Add(file(f, ft.Net(1, 1, 64), formats.F32, true).Encode())
 	f.Fuzz(func(t *testing.T, b []byte) {

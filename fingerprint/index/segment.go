@@ -30,7 +30,8 @@ type segment struct {
 
 	shapesOnce sync.Once
 	shapes     map[int64][]fingerprint.Shape
-	lengths    map[int64]float64 // of rows -> their share of the numbers, summed over entries
+	high       map[int64][]fingerprint.Shape // by their rows
+	lengths    map[int64]float64             // of rows -> their share of the numbers, summed over entries
 
 	mu      sync.Mutex
 	decoded map[int]*fingerprint.Fingerprint
