@@ -26,16 +26,7 @@ func (db *DB) Match(ctx context.Context, fp *fingerprint.Fingerprint) ([]fingerp
 	nominees := db.candidates(fp)
 	compared := make([]*candidate, len(nominees))
 	errs := make([]error, len(nominees))
-	var next atomic.Int64
-	var workers sync.WaitGroup
-	for range min(runtime.GOMAXPROCS(0), len(nominees)) {
-		workers.Go(func() {
-			for i := next.Add(1) - 1; int(i) < len(nominees) && ctx.Err() == nil; i = next.Add(1) - 1 {
-				compared[i], errs[i] = db.compare(nominees[i], fp)
-			}
-		})
-	}
-	workers.Wait()
+	eachOf(ctx, len(nominees), func(i int) { compared[i], errs[i] = db.compare(nominees[i], fp) })
 	if err := cmp.Or(errors.Join(errs...), ctx.Err()); err != nil {
 		return nil, err
 	}
@@ -133,26 +124,43 @@ func (db *DB) matchInvariants(ctx context.Context, fp *fingerprint.Fingerprint) 
 	if len(fp.Layers) == 0 {
 		return nil, nil
 	}
-	var out []fingerprint.Match
-	var failed error
-	db.each(func(r ref, e *Entry) {
-		if failed != nil || ctx.Err() != nil {
-			return
-		}
-		reg, err := db.segments[r.segment].fingerprint(r.entry)
-		if err != nil {
-			failed = err
-			return
-		}
-		if len(reg.Layers) == 0 {
+	var refs []ref
+	var entries []*Entry
+	db.each(func(r ref, e *Entry) { refs, entries = append(refs, r), append(entries, e) })
+	found := make([]*fingerprint.Comparison, len(refs))
+	errs := make([]error, len(refs))
+	eachOf(ctx, len(refs), func(i int) {
+		reg, err := db.segments[refs[i].segment].fingerprint(refs[i].entry)
+		if err != nil || len(reg.Layers) == 0 {
+			errs[i] = err
 			return
 		}
 		if c := fingerprint.CompareInvariants(reg, fp); c.Relation == fingerprint.Reparameterised {
-			out = append(out, fingerprint.Match{Model: e.Model, Version: e.Version, Kind: e.Kind, Artifact: e.Artifact, Comparison: *c})
+			found[i] = c
 		}
 	})
+	var out []fingerprint.Match
+	for i, c := range found {
+		if e := entries[i]; c != nil {
+			out = append(out, fingerprint.Match{Model: e.Model, Version: e.Version, Kind: e.Kind, Artifact: e.Artifact, Comparison: *c})
+		}
+	}
 	slices.SortStableFunc(out, func(a, b fingerprint.Match) int { return cmp.Compare(a.LogP, b.LogP) })
-	return out, cmp.Or(failed, ctx.Err())
+	return out, cmp.Or(errors.Join(errs...), ctx.Err())
+}
+
+// eachOf calls do with the numbers below n, on all cores, until ctx is done.
+func eachOf(ctx context.Context, n int, do func(i int)) {
+	var next atomic.Int64
+	var workers sync.WaitGroup
+	for range min(runtime.GOMAXPROCS(0), n) {
+		workers.Go(func() {
+			for i := int(next.Add(1)) - 1; i < n && ctx.Err() == nil; i = int(next.Add(1)) - 1 {
+				do(i)
+			}
+		})
+	}
+	workers.Wait()
 }
 
 // candidate is a registered model that matches, with its fingerprint.
