@@ -133,6 +133,9 @@ func (w *worker) sketchView(view int) {
 func (w *worker) keepSketch(view int, b *sketch.Builder) {
 	t := &w.out.Tensors[view]
 	t.Sketch, t.Constant = b.Finish()
+	if t.Sketch != nil && w.opt.Quick {
+		t.Sketch.Sum = nil // of the sample only
+	}
 	// At registration findTables may take sketches away again.
 	if t.Sketch != nil && w.sketched.Add(1) > manyTensors && !w.opt.Register && t.Sketch.Groups == 4 {
 		t.Sketch.Fold()

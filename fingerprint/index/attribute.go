@@ -126,8 +126,9 @@ func dropBaseOnly(found []candidate, fp *fingerprint.Fingerprint) []candidate {
 // not.
 func baseOnly(fp *fingerprint.Fingerprint, p, b *candidate, all []candidate) (e fingerprint.Evidence, only bool, kin string, ok bool) {
 	ts := triples(fp, p, b, all)
-	if len(ts) == 0 {
-		return fingerprint.Evidence{}, false, "", false
+	if 2*len(ts) < sketched(p) {
+		e, only, kin = byRows(fp, p, b)
+		return e, only, kin, true
 	}
 	name := p.match.Model + "@" + p.match.Version
 	base := b.match.Model + "@" + b.match.Version
@@ -151,6 +152,16 @@ func baseOnly(fp *fingerprint.Fingerprint, p, b *candidate, all []candidate) (e 
 		return e, false, evenShares, true
 	}
 	return e, true, "", true
+}
+
+// sketched is how many of the tensors found have rows.
+func sketched(p *candidate) (n int) {
+	for _, m := range p.match.Tensors {
+		if p.reg.Tensors[m.Registered].Sketch != nil {
+			n++
+		}
+	}
+	return max(n, 1)
 }
 
 // isOwn reports whether the delta shows the protected model's own training.
@@ -216,6 +227,9 @@ const (
 	unevenShares = "the shares of that training differ from tensor to tensor by more than conversion, pruning or mixing explains: the file was trained on from the protected model, or by somebody else from the same public model on much the same data"
 	evenShares   = "all tensors have about the same share of that training, as copies have that were mixed with something else, pruned or trained far, and others that were trained from the same public model on much the same data"
 )
+
+// halfRows is for sampled rows that lie between the two.
+const halfRows = "the sampled rows found lie between the protected model and the public one: copies in few bits or trained on do so, and models trained from the same public model on much the same data"
 
 // reviewKin leaves it to a person whether a file that has a protected model's training in uneven
 // shares was trained on from it, or by somebody else from the same base on the same data: the sketches of both

@@ -58,3 +58,54 @@ func TestSameDataSameBase(t *testing.T) {
 		}
 	}
 }
+
+// TestPublicBaseInOtherForms: where sums cannot be subtracted, sampled rows tell the public base from its child.
+func TestPublicBaseInOtherForms(t *testing.T) {
+	base := ft.Net(1, 4, 256)
+	child := ft.Noise(base, 11, .05)
+	db := index.New()
+	add(t, db, "base", "1", "public", file(t, base, formats.BF16, true))
+	add(t, db, "child", "1", "protected", file(t, child, formats.BF16, true))
+	each := func(f func(m ft.Matrix) ft.Matrix) func([]ft.Matrix) []ft.Matrix {
+		return func(net []ft.Matrix) (out []ft.Matrix) {
+			for _, m := range net {
+				out = append(out, f(m))
+			}
+			return out
+		}
+	}
+	for name, form := range map[string]func([]ft.Matrix) []ft.Matrix{
+		"as it is":       func(net []ft.Matrix) []ft.Matrix { return net },
+		"transposed":     ft.Transpose,
+		"rows reordered": func(net []ft.Matrix) []ft.Matrix { return ft.ShuffleRows(net, 5) },
+		"the upper half": each(func(m ft.Matrix) ft.Matrix { return ft.RowsOf(m, 0, m.Rows/2) }),
+		"the lower half": each(func(m ft.Matrix) ft.Matrix { return ft.RowsOf(m, m.Rows/2, m.Rows) }),
+		"together":       func(net []ft.Matrix) []ft.Matrix { return []ft.Matrix{ft.Fuse("qkvo", net[:4]...), net[4], net[6]} },
+		"one flat tensor": func(net []ft.Matrix) []ft.Matrix {
+			all := ft.Fuse("flat", net[:4]...)
+			all.Rows, all.Cols = 1, all.Rows*all.Cols
+			return []ft.Matrix{all}
+		},
+	} {
+		for what, ms := range map[string][]ft.Matrix{"base": base, "child": child} {
+			for _, quick := range []bool{false, true} {
+				opt := fingerprint.Options{Quick: quick}
+				src, m := ft.File("header", form(ms), formats.F32)
+				fp, err := fingerprint.Compute(t.Context(), src, m, opt)
+				if err != nil {
+					t.Fatal(err)
+				}
+				got, err := db.MatchFile(t.Context(), fp, m, opt)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if len(got) == 0 && quick && name != "as it is" {
+					continue // a quick look sees no columns, no large rows and no other places
+				}
+				if len(got) == 0 || got[0].Model != what {
+					t.Errorf("%s of the %s, quick %v: %+v", name, what, quick, got)
+				}
+			}
+		}
+	}
+}
