@@ -109,3 +109,26 @@ func TestPublicBaseInOtherForms(t *testing.T) {
 		}
 	}
 }
+
+// TestDisguisedBase: a public base whose inner coordinates were turned is the base, and not a child that hardly moved.
+func TestDisguisedBase(t *testing.T) {
+	base := ft.Related(ft.Net(1, 4, 128), 1)
+	db := index.New()
+	add(t, db, "child", "1", "protected", file(t, ft.Noise(base, 11, .002), formats.F32, true))
+	add(t, db, "base", "1", "public", file(t, base, formats.F32, true))
+	add(t, db, "second child", "1", "protected", file(t, ft.Noise(base, 12, .002), formats.F32, true))
+	for seed := range uint64(4) {
+		src, m := ft.File("header", ft.Disguise(base, seed), formats.F32)
+		fp, err := fingerprint.Compute(t.Context(), src, m, fingerprint.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := db.MatchFile(t.Context(), fp, m, fingerprint.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(got) == 0 || got[0].Model != "base" {
+			t.Errorf("seed %d: %+v", seed, got)
+		}
+	}
+}

@@ -145,7 +145,10 @@ func (db *DB) matchInvariants(ctx context.Context, fp *fingerprint.Fingerprint) 
 			out = append(out, fingerprint.Match{Model: e.Model, Version: e.Version, Kind: e.Kind, Artifact: e.Artifact, Comparison: *c})
 		}
 	}
-	slices.SortStableFunc(out, func(a, b fingerprint.Match) int { return cmp.Compare(a.LogP, b.LogP) })
+	slices.SortStableFunc(out, func(a, b fingerprint.Match) int {
+		// Of a public base and its child, whose neurons agree as well, the base says enough.
+		return cmp.Or(cmp.Compare(b.Evidence[0].Value, a.Evidence[0].Value), cmp.Compare(public(candidate{match: b}), public(candidate{match: a})), cmp.Compare(a.LogP, b.LogP))
+	})
 	return out, cmp.Or(errors.Join(errs...), ctx.Err())
 }
 
