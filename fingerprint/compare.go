@@ -33,7 +33,7 @@ func Compare(registered, suspect *Fingerprint) *Comparison {
 	c.exact()
 	c.sketches()
 	c.permuted()
-	return c.decide()
+	return c.negated(c.decide())
 }
 
 // CompareInPlace is Compare without the search for permuted rows, which costs most:
@@ -46,7 +46,7 @@ func CompareInPlace(registered, suspect *Fingerprint) *Comparison {
 	c := newComparer(registered, suspect)
 	c.exact()
 	c.sketches()
-	return c.decide()
+	return c.negated(c.decide())
 }
 
 // comparer is the state of one Compare.

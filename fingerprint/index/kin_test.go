@@ -77,6 +77,7 @@ func TestPublicBaseInOtherForms(t *testing.T) {
 	for name, form := range map[string]func([]ft.Matrix) []ft.Matrix{
 		"as it is":       func(net []ft.Matrix) []ft.Matrix { return net },
 		"transposed":     ft.Transpose,
+		"negated":        func(net []ft.Matrix) []ft.Matrix { return ft.Map(net, func(v float32) float32 { return -v }) },
 		"rows reordered": func(net []ft.Matrix) []ft.Matrix { return ft.ShuffleRows(net, 5) },
 		"the upper half": each(func(m ft.Matrix) ft.Matrix { return ft.RowsOf(m, 0, m.Rows/2) }),
 		"the lower half": each(func(m ft.Matrix) ft.Matrix { return ft.RowsOf(m, m.Rows/2, m.Rows) }),

@@ -3,6 +3,7 @@ package index
 import (
 	"fmt"
 	"math/bits"
+	"strings"
 
 	"weightwarden/fingerprint"
 	"weightwarden/fingerprint/sketch"
@@ -64,6 +65,9 @@ func ownBitsOf(fp *fingerprint.Fingerprint, p, b *candidate) (own, all int) {
 		z := fp.Tensors[m.Suspect].Sketch
 		if z == nil {
 			continue
+		}
+		if strings.HasPrefix(m.Transform, fingerprint.Negated) {
+			z = z.Opposite()
 		}
 		var rows []trio
 		for _, list := range facingRows(x, z) {

@@ -10,6 +10,8 @@
 // docs/fingerprint-spec.md has the measurements.
 package sketch
 
+import "slices"
+
 // Rows sampled per tensor.
 const (
 	AlignedRows = 64 // rows with the smallest keyed hash of their index
@@ -63,4 +65,26 @@ func (t *Tensor) Fold() {
 		sum[i] = t.Sum[i] + t.Sum[len(sum)+i]
 	}
 	t.Sum = sum
+}
+
+// Opposite returns the sketch, without the largest rows and the sum, that the same weights of the other sign have.
+func (t *Tensor) Opposite() *Tensor {
+	out := *t
+	out.Content, out.Sum = nil, nil
+	out.Aligned, out.Columns = oppositeRows(t.Aligned, t.Buckets), oppositeRows(t.Columns, buckets(t.Count))
+	out.Segments = slices.Clone(t.Segments)
+	for i := range out.Segments {
+		out.Segments[i].Rows = oppositeRows(t.Segments[i].Rows, t.Buckets)
+	}
+	return &out
+}
+
+func oppositeRows(rows []Row, buckets int) []Row {
+	out := slices.Clone(rows)
+	for i := range out {
+		for w := range buckets / 64 {
+			out[i].Bits[w] = ^out[i].Bits[w]
+		}
+	}
+	return out
 }
