@@ -254,9 +254,11 @@ func logChoose(n, k int) float64 {
 }
 
 // creditRows books a tensor as found when its own rows say so: hits that an
-// independent tensor reaches with probability under 1e-4 in the alignments tried.
+// independent tensor reaches with probability under 1e-4 in the alignments tried, and bits that agree more
+// often than by chance. Gates and up projections of one layer have hits of each other without.
 func (c *comparer) creditRows(a alignment) {
-	if !unlikely(a.hits, a.tried) {
+	bits := float64(a.rows * c.reg.Tensors[a.registered].Sketch.Buckets)
+	if !unlikely(a.hits, a.tried) || a.distance > .5-1.5/math.Sqrt(bits) {
 		return
 	}
 	f, rt, st := &c.found[a.registered], &c.reg.Tensors[a.registered], &c.sus.Tensors[a.suspect]

@@ -50,14 +50,16 @@ func triples(fp *fingerprint.Fingerprint, p, b *candidate, all []candidate) []tr
 // inPlace maps suspect tensors to the registered sums that can be subtracted
 // from theirs: same rows in the same order.
 func inPlace(fp *fingerprint.Fingerprint, c *candidate) map[int][]float32 {
-	out := make(map[int][]float32)
+	out, nearest := make(map[int][]float32), make(map[int]float64)
 	for _, m := range c.match.Tensors {
 		if m.Suspect < 0 || m.Suspect >= len(fp.Tensors) || m.Transform != "" {
 			continue
 		}
 		s, r := fp.Tensors[m.Suspect].Sketch, c.reg.Tensors[m.Registered].Sketch
 		if s != nil && r != nil && s.Count == r.Count && s.Length == r.Length && s.Buckets == r.Buckets {
-			out[m.Suspect] = r.Sum
+			if known, ok := nearest[m.Suspect]; !ok || m.Cosine > known { // several may have rows of it
+				out[m.Suspect], nearest[m.Suspect] = r.Sum, m.Cosine
+			}
 		}
 	}
 	return out

@@ -133,3 +133,21 @@ func TestDisguisedBase(t *testing.T) {
 		}
 	}
 }
+
+// TestMatricesAlone: one matrix in a file is enough to tell base and child, although gates have rows in common with
+// the up projections beside them.
+func TestMatricesAlone(t *testing.T) {
+	base := ft.Related(ft.Net(1, 3, 256), 1)
+	child := ft.Noise(base, 11, .05)
+	db := index.New()
+	add(t, db, "base", "1", "public", file(t, base, formats.BF16, true))
+	add(t, db, "child", "1", "protected", file(t, child, formats.BF16, true))
+	for what, ms := range map[string][]ft.Matrix{"base": base, "child": child} {
+		for i := range ms {
+			got := match(t, db, file(t, ms[i:i+1], formats.F32, false))
+			if len(got) == 0 || got[0].Model != what || len(got[0].Tensors) != 1 || got[0].Bound == "control-calibrated" {
+				t.Errorf("%s of the %s: %+v", ms[i].Name, what, got)
+			}
+		}
+	}
+}
