@@ -23,7 +23,7 @@ const (
 // Match finds the registered models that fp is, or is made of, best first.
 // Models that do not match are left out; an empty list means no match.
 func (db *DB) Match(ctx context.Context, fp *fingerprint.Fingerprint) ([]fingerprint.Match, error) {
-	nominees := db.candidates(fp)
+	nominees := db.candidates(ctx, fp)
 	compared := make([]*candidate, len(nominees))
 	errs := make([]error, len(nominees))
 	eachOf(ctx, len(nominees), func(i int) { compared[i], errs[i] = db.compare(nominees[i], fp) })
@@ -74,10 +74,14 @@ const refined = 4
 // what it was computed with.
 func (db *DB) MatchFile(ctx context.Context, fp *fingerprint.Fingerprint, m *formats.Model, opt fingerprint.Options) ([]fingerprint.Match, error) {
 	matches, err := db.Match(ctx, fp)
-	if err != nil || m == nil && len(fp.Loose) == 0 {
-		return matches, err
-	}
-	if m == nil {
+	switch {
+	case err != nil:
+		return nil, err
+	case m == nil && len(fp.Loose) == 0 && (opt.Quick || len(matches) > 0):
+		return matches, nil
+	case m == nil && len(fp.Loose) == 0:
+		return db.matchInvariants(ctx, fp) // those it has
+	case m == nil:
 		m = &formats.Model{} // bytes only
 	}
 	again := false
@@ -118,15 +122,12 @@ func (db *DB) MatchFile(ctx context.Context, fp *fingerprint.Fingerprint, m *for
 	return db.matchInvariants(ctx, fp)
 }
 
-// matchInvariants compares layer I with every registered model that has one:
-// the numbers are few.
+// matchInvariants compares layer I with the registered models that have one.
 func (db *DB) matchInvariants(ctx context.Context, fp *fingerprint.Fingerprint) ([]fingerprint.Match, error) {
 	if len(fp.Layers) == 0 {
 		return nil, nil
 	}
-	var refs []ref
-	var entries []*Entry
-	db.each(func(r ref, e *Entry) { refs, entries = append(refs, r), append(entries, e) })
+	refs := db.nominateLayers(ctx, fp)
 	found := make([]*fingerprint.Comparison, len(refs))
 	errs := make([]error, len(refs))
 	eachOf(ctx, len(refs), func(i int) {
@@ -141,7 +142,7 @@ func (db *DB) matchInvariants(ctx context.Context, fp *fingerprint.Fingerprint) 
 	})
 	var out []fingerprint.Match
 	for i, c := range found {
-		if e := entries[i]; c != nil {
+		if e := &db.segments[refs[i].segment].entries[refs[i].entry]; c != nil {
 			out = append(out, fingerprint.Match{Model: e.Model, Version: e.Version, Kind: e.Kind, Artifact: e.Artifact, Comparison: *c})
 		}
 	}

@@ -27,6 +27,7 @@ type segment struct {
 	chunks  table    // first 8 bytes of chunk keys -> entry
 	aligned table    // bands of aligned rows -> entry
 	content table    // bands of the largest rows -> entry
+	vectors *vectors // of the layers; nil in registries made before there were any
 
 	shapesOnce sync.Once
 	shapes     map[int64][]fingerprint.Shape
@@ -44,7 +45,9 @@ const (
 	sectionChunks
 	sectionAligned
 	sectionContent
-	sectionCount
+	sectionVectors // not in the first registries; programs skip sections that they do not know
+
+	leastSections = sectionVectors
 )
 
 // meta is an entry as it is stored, one JSON object each: few, small, and open
@@ -67,7 +70,7 @@ type meta struct {
 const alignedRows = 8
 
 func newSegment(entries []Entry) (*segment, error) {
-	var parts [sectionCount][]byte
+	var parts [sectionVectors + 1][]byte
 	var chunks, aligned, content builder
 	for i := range entries {
 		e := &entries[i]
@@ -93,6 +96,7 @@ func newSegment(entries []Entry) (*segment, error) {
 	parts[sectionChunks] = chunks.encode()
 	parts[sectionAligned] = aligned.encode()
 	parts[sectionContent] = content.encode()
+	parts[sectionVectors] = encodeVectors(entries)
 	return decodeSegment(joinSections(parts[:]))
 }
 
@@ -156,6 +160,11 @@ func decodeSegment(raw []byte) (*segment, error) {
 			return nil, err
 		}
 	}
+	if len(parts) > sectionVectors {
+		if s.vectors, err = decodeVectors(parts[sectionVectors], len(s.entries)); err != nil {
+			return nil, err
+		}
+	}
 	return s, nil
 }
 
@@ -165,7 +174,7 @@ func splitSections(raw []byte) ([][]byte, error) {
 		return nil, fmt.Errorf("%w: segment of %d bytes", ErrRegistry, len(raw))
 	}
 	n := int(binary.LittleEndian.Uint32(raw))
-	if n < sectionCount || n > (len(raw)-4)/row {
+	if n < leastSections || n > (len(raw)-4)/row {
 		return nil, fmt.Errorf("%w: segment with %d sections", ErrRegistry, n)
 	}
 	at := (4 + n*row + 7) &^ 7
@@ -289,6 +298,14 @@ func (b bands) each(length int64, r *sketch.Row, buckets int, f func(uint64)) {
 	}
 }
 
+// append adds the keys of every band of rows.
+func (b bands) append(keys []uint64, length int64, buckets int, rows []sketch.Row) []uint64 {
+	for i := range rows {
+		b.each(length, &rows[i], buckets, func(key uint64) { keys = append(keys, key) })
+	}
+	return keys
+}
+
 // mix is the finaliser of splitmix64.
 func mix(z uint64) uint64 {
 	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
@@ -327,13 +344,14 @@ func decodeTable(b []byte) (table, error) {
 	return table{keys: b[8 : 8+n*8], entries: b[8+n*8:]}, nil
 }
 
-func (t table) len() int         { return len(t.entries) / 4 }
-func (t table) key(i int) uint64 { return binary.LittleEndian.Uint64(t.keys[i*8:]) }
+func (t table) len() int           { return len(t.entries) / 4 }
+func (t table) key(i int) uint64   { return binary.LittleEndian.Uint64(t.keys[i*8:]) }
+func (t table) entry(i int) uint32 { return binary.LittleEndian.Uint32(t.entries[i*4:]) }
 
 // find calls f with every entry of key.
 func (t table) find(key uint64, f func(entry uint32)) {
 	for i := t.first(key); i < t.len() && t.key(i) == key; i++ {
-		f(binary.LittleEndian.Uint32(t.entries[i*4:]))
+		f(t.entry(i))
 	}
 }
 
@@ -346,9 +364,11 @@ func (t table) has(key uint64) bool {
 // first is the number of the first row whose key is not below key. Keys are hashes
 // and lie evenly, so a guess by proportion comes near at once; a table that was made
 // to defeat the guesses costs a few steps more than halving alone.
-func (t table) first(key uint64) int {
-	lo, hi := 0, t.len() // the row looked for is in [lo, hi]
-	below, above := uint64(0), uint64(math.MaxUint64)
+func (t table) first(key uint64) int { return t.from(0, 0, key) }
+
+// from is first where the rows before lo are known to have keys below another, which is not above key.
+func (t table) from(lo int, below, key uint64) int {
+	hi, above := t.len(), uint64(math.MaxUint64) // the row looked for is in [lo, hi]
 	for guesses := 8; lo < hi; guesses-- {
 		mid := int(uint(lo+hi) >> 1)
 		if guesses > 0 && hi-lo > 8 && key >= below && above > below {

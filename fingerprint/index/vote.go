@@ -2,9 +2,9 @@ package index
 
 import (
 	"cmp"
+	"context"
 	"encoding/binary"
 	"slices"
-	"sync"
 
 	"weightwarden/fingerprint"
 	"weightwarden/fingerprint/sketch"
@@ -32,14 +32,13 @@ type nominee struct {
 
 // candidates returns the entries worth a comparison: all of a small registry, else
 // those with the most votes of chunks and row bands.
-func (db *DB) candidates(fp *fingerprint.Fingerprint) []nominee {
+func (db *DB) candidates(ctx context.Context, fp *fingerprint.Fingerprint) []nominee {
 	var out []nominee
 	if db.Len() <= bruteForce {
 		db.each(func(r ref, _ *Entry) { out = append(out, nominee{ref: r, permuted: true}) })
 		return out
 	}
-	for s, seg := range db.segments {
-		votes := seg.vote(fp)
+	for s, votes := range db.vote(ctx, fp) {
 		for e := range votes {
 			if n := votes[e]; n.votes > 0 && !db.removed[ref{s, e}] {
 				n.ref = ref{s, e}
@@ -64,84 +63,99 @@ func (db *DB) candidates(fp *fingerprint.Fingerprint) []nominee {
 	return kept
 }
 
-// ballot counts the votes of one segment.
+// ballot is what the suspect has of one kind: the keys that it looks up, rising, so that a table is
+// walked once from its start to its end, and what each vote is worth.
 type ballot struct {
-	segment *segment
-	out     []nominee
-	entries []uint32
+	table   func(*segment) table
+	keys    []uint64
+	weight  float64
+	content bool
 }
 
-// cast looks a key up. What many entries share is worth less to each (inverse
+// ballots lists what a suspect has. A chunk is worth many bands: it is never there by chance.
+func ballots(ctx context.Context, fp *fingerprint.Fingerprint) []ballot {
+	out := []ballot{
+		{table: func(s *segment) table { return s.chunks }, keys: chunkVotes(fp), weight: 100},
+		{table: func(s *segment) table { return s.aligned }, keys: alignedVotes(fp), weight: 1},
+		{table: func(s *segment) table { return s.content }, keys: contentVotes(fp), weight: .5, content: true},
+	}
+	eachOf(ctx, len(out), func(i int) { slices.Sort(out[i].keys) })
+	return out
+}
+
+// vote returns the votes of every entry of every segment. The tables are asked side by side and their
+// votes added in one order, so that the outcome is always the same.
+func (db *DB) vote(ctx context.Context, fp *fingerprint.Fingerprint) [][]nominee {
+	cast := ballots(ctx, fp)
+	parts := make([][]nominee, len(cast)*len(db.segments))
+	eachOf(ctx, len(parts), func(i int) { parts[i] = db.segments[i/len(cast)].count(cast[i%len(cast)]) })
+	out := make([][]nominee, len(db.segments))
+	for i, part := range parts {
+		sum := &out[i/len(cast)]
+		if i%len(cast) == 0 {
+			*sum = part
+			continue
+		}
+		for e := range part {
+			(*sum)[e].votes += part[e].votes
+			(*sum)[e].content += part[e].content
+		}
+	}
+	return out
+}
+
+// count looks the keys of one kind up. What many entries share is worth less to each (inverse
 // document frequency).
-func (b *ballot) cast(t table, key uint64, weight float64, content bool) {
-	b.entries = b.entries[:0]
-	t.find(key, func(e uint32) { b.entries = append(b.entries, e) })
-	weight /= float64(max(1, len(b.entries)))
-	for _, e := range b.entries {
-		if int(e) >= len(b.out) {
-			continue // a table that somebody made up
+func (s *segment) count(b ballot) []nominee {
+	out := make([]nominee, len(s.entries))
+	t, at, below := b.table(s), 0, uint64(0)
+	for _, key := range b.keys {
+		at, below = t.from(at, below, key), key
+		end := at
+		for end < t.len() && t.key(end) == key {
+			end++
 		}
-		b.out[e].votes += weight
-		if content {
-			b.out[e].content += weight
-		}
-	}
-}
-
-// castRows looks up every band of every row.
-func (b *ballot) castRows(t table, of bands, length int64, buckets int, rows []sketch.Row, weight float64, content bool) {
-	for i := range rows {
-		of.each(length, &rows[i], buckets, func(key uint64) { b.cast(t, key, weight, content) })
-	}
-}
-
-// vote looks up what the suspect has and returns the votes of every entry. A chunk
-// is worth many bands: it is never there by chance. The tables are asked side by
-// side and their votes added in one order, so that the outcome is always the same.
-func (s *segment) vote(fp *fingerprint.Fingerprint) []nominee {
-	ballots := []func(*ballot, *fingerprint.Fingerprint){(*ballot).castChunks, (*ballot).castAligned, (*ballot).castContent}
-	votes := make([]ballot, len(ballots))
-	var asked sync.WaitGroup
-	for i, cast := range ballots {
-		votes[i] = ballot{segment: s, out: make([]nominee, len(s.entries))}
-		asked.Go(func() { cast(&votes[i], fp) })
-	}
-	asked.Wait()
-	sum := votes[0].out
-	for _, v := range votes[1:] {
-		for e := range sum {
-			sum[e].votes += v.out[e].votes
-			sum[e].content += v.out[e].content
-		}
-	}
-	return sum
-}
-
-func (b *ballot) castChunks(fp *fingerprint.Fingerprint) {
-	for p := range fp.Pieces {
-		for _, c := range fp.Pieces[p].Chunks {
-			if !c.Plain && c.Key != (fingerprint.ChunkKey{}) {
-				b.cast(b.segment.chunks, binary.LittleEndian.Uint64(c.Key[:]), 100, false)
+		weight := b.weight / float64(max(1, end-at))
+		for i := at; i < end; i++ {
+			e := int(t.entry(i))
+			if e >= len(out) {
+				continue // a table that somebody made up
+			}
+			out[e].votes += weight
+			if b.content {
+				out[e].content += weight
 			}
 		}
 	}
+	return out
 }
 
-func (b *ballot) castAligned(fp *fingerprint.Fingerprint) {
+func chunkVotes(fp *fingerprint.Fingerprint) (keys []uint64) {
+	for p := range fp.Pieces {
+		for _, c := range fp.Pieces[p].Chunks {
+			if !c.Plain && c.Key != (fingerprint.ChunkKey{}) {
+				keys = append(keys, binary.LittleEndian.Uint64(c.Key[:]))
+			}
+		}
+	}
+	return keys
+}
+
+func alignedVotes(fp *fingerprint.Fingerprint) (keys []uint64) {
 	eachSketch(fp, func(k *sketch.Tensor) {
 		across := 64 // buckets of the columns
 		if k.Count >= 256 {
 			across = 256
 		}
-		b.castRows(b.segment.aligned, alignedBands(), k.Length, k.Buckets, k.Aligned[:min(len(k.Aligned), queriedRows)], 1, false)
-		b.castRows(b.segment.aligned, alignedBands(), k.Count, across, k.Columns[:min(len(k.Columns), queriedRows)], 1, false)
+		keys = alignedBands().append(keys, k.Length, k.Buckets, k.Aligned[:min(len(k.Aligned), queriedRows)])
+		keys = alignedBands().append(keys, k.Count, across, k.Columns[:min(len(k.Columns), queriedRows)])
 	})
+	return keys
 }
 
-func (b *ballot) castContent(fp *fingerprint.Fingerprint) {
-	eachSketch(fp, func(k *sketch.Tensor) {
-		b.castRows(b.segment.content, contentBands(), k.Length, k.Buckets, k.Content, 0.5, true)
-	})
+func contentVotes(fp *fingerprint.Fingerprint) (keys []uint64) {
+	eachSketch(fp, func(k *sketch.Tensor) { keys = contentBands().append(keys, k.Length, k.Buckets, k.Content) })
+	return keys
 }
 
 // eachSketch calls f with the sketches that are evidence.

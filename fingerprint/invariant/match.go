@@ -131,7 +131,9 @@ func Agree(a, b *Layer, negated bool) [][2]int {
 	if negated {
 		y.negate()
 	}
-	return agree(&x, &y)
+	pairs := agree(&x, &y)
+	slices.SortFunc(pairs, func(a, b [2]int) int { return cmp.Compare(a[1], b[1]) })
+	return pairs
 }
 
 // The two halves; the first of each is what neurons are sorted by.
@@ -139,10 +141,30 @@ var halves = [2][]int{{0, 2}, {1, 3, 4}}
 
 // prepared is a layer with what every comparison needs of it.
 type prepared struct {
-	neurons []Neuron // medians taken out of the logarithms: quantisation shifts all alike
-	spread  Neuron   // of every number
-	scaled  []Neuron // neurons over spread
-	order   [2][]int // of scaled, by the first number of each half
+	neurons []Neuron   // medians taken out of the logarithms: quantisation shifts all alike
+	spread  Neuron     // of every number
+	sorted  [2][]point // neurons over spread, by the first number of each half
+	place   []int      // of every neuron in the second half's order
+}
+
+// point is a neuron in one half of its numbers; the last is 0 where there are two.
+type point struct {
+	at     [3]float32
+	neuron int32
+}
+
+func newPoint(n *Neuron, half, neuron int) (p point) {
+	for i, c := range halves[half] {
+		p.at[i] = n[c]
+	}
+	p.neuron = int32(neuron)
+	return p
+}
+
+// distance is squared; beyond says that the first number alone makes it larger than so much.
+func (p *point) distance(to *point, most float64) (d float64, beyond bool) {
+	x, y, z := float64(p.at[0]-to.at[0]), float64(p.at[1]-to.at[1]), float64(p.at[2]-to.at[2])
+	return x*x + y*y + z*z, x*x > most
 }
 
 func prepareAll(layers []Layer) []prepared {
@@ -154,7 +176,7 @@ func prepareAll(layers []Layer) []prepared {
 }
 
 func prepare(l *Layer) prepared {
-	p := prepared{neurons: slices.Clone(l.Neurons), scaled: make([]Neuron, len(l.Neurons))}
+	p := prepared{neurons: slices.Clone(l.Neurons), place: make([]int, len(l.Neurons))}
 	for c := range p.spread {
 		if len(l.Neurons) == 0 {
 			break
@@ -171,17 +193,28 @@ func prepare(l *Layer) prepared {
 		}
 		for i := range p.neurons {
 			p.neurons[i][c] = float32(float64(l.Neurons[i][c]) - shift)
-			p.scaled[i][c] = p.neurons[i][c] / p.spread[c]
 		}
 	}
-	for h, columns := range halves {
-		p.order[h] = make([]int, len(l.Neurons))
-		for i := range p.order[h] {
-			p.order[h][i] = i
+	for h := range halves {
+		p.sorted[h] = make([]point, len(p.neurons))
+		for i := range p.neurons {
+			n := p.scaled(&p.neurons[i])
+			p.sorted[h][i] = newPoint(&n, h, i)
 		}
-		slices.SortFunc(p.order[h], func(i, k int) int { return cmp.Compare(p.scaled[i][columns[0]], p.scaled[k][columns[0]]) })
+		slices.SortFunc(p.sorted[h], func(a, b point) int { return cmp.Compare(a.at[0], b.at[0]) })
+	}
+	for i := range p.sorted[1] {
+		p.place[p.sorted[1][i].neuron] = i
 	}
 	return p
+}
+
+// scaled returns a neuron over the layer's spread.
+func (p *prepared) scaled(n *Neuron) (out Neuron) {
+	for c := range n {
+		out[c] = n[c] / p.spread[c]
+	}
+	return out
 }
 
 // negate gives the up and down projections the other sign.
@@ -191,62 +224,101 @@ func (p *prepared) negate() {
 	}
 }
 
+// agree goes through y by the first number.
 func agree(x, y *prepared) [][2]int {
 	if len(x.neurons) == 0 {
 		return nil
 	}
 	var out [][2]int
-	for k, n := range y.neurons {
-		for c := range n {
-			n[c] /= x.spread[c]
+	from := 0 // rises with the first number of y's neurons
+	for i := range y.sorted[0] {
+		k := int(y.sorted[0][i].neuron)
+		n := x.scaled(&y.neurons[k])
+		to := newPoint(&n, 0, k)
+		for from < len(x.neurons) && x.sorted[0][from].at[0] < to.at[0] {
+			from++
 		}
-		if first := x.nearest(n, 0); first == x.nearest(n, 1) {
+		first := x.nearest(&to, from)
+		if to = newPoint(&n, 1, k); x.isNearest(first, &to) {
 			out = append(out, [2]int{first, k})
 		}
 	}
 	return out
 }
 
-// nearest returns the neuron of x that is nearest to a scaled one in one half of the numbers. It goes
-// outwards from those with the same first number until that alone is further than the best.
-func (p *prepared) nearest(to Neuron, half int) int {
-	order, columns := p.order[half], halves[half]
-	first := columns[0]
-	up, _ := slices.BinarySearchFunc(order, to[first], func(i int, v float32) int { return cmp.Compare(p.scaled[i][first], v) })
-	down := up - 1
-	best, at := math.Inf(1), order[0]
-	try := func(i int) bool {
-		e := float64(p.scaled[i][first] - to[first])
-		d := e * e
-		if d > best {
-			return false
-		}
-		for _, c := range columns[1:] {
-			e := float64(p.scaled[i][c] - to[c])
-			d += e * e
-		}
-		if d < best || d == best && i < at {
-			best, at = d, i
-		}
-		return true
-	}
-	for down >= 0 || up < len(order) {
+// nearest returns the neuron of x that is nearest to a scaled one in the first half of the numbers. It goes
+// outwards from the first that is not below it in the first number, until that alone is further than the best.
+func (p *prepared) nearest(to *point, up int) int {
+	points, down := p.sorted[0], up-1
+	best, at := math.Inf(1), points[0].neuron
+	for down >= 0 || up < len(points) {
 		if down >= 0 {
-			if try(order[down]) {
-				down--
-			} else {
+			d, beyond := points[down].distance(to, best)
+			if d < best || d == best && points[down].neuron < at {
+				best, at = d, points[down].neuron
+			}
+			if down--; beyond {
 				down = -1
 			}
 		}
-		if up < len(order) {
-			if try(order[up]) {
-				up++
-			} else {
-				up = len(order)
+		if up < len(points) {
+			d, beyond := points[up].distance(to, best)
+			if d < best || d == best && points[up].neuron < at {
+				best, at = d, points[up].neuron
+			}
+			if up++; beyond {
+				up = len(points)
 			}
 		}
 	}
-	return at
+	return int(at)
+}
+
+// soon is how many neurons are asked first: of one that is not the nearest, any other is nearer as often as not.
+const soon = 8
+
+// isNearest says whether a neuron is the nearest to a scaled one in the second half of the numbers.
+func (p *prepared) isNearest(neuron int, to *point) bool {
+	points := p.sorted[1]
+	best, _ := points[p.place[neuron]].distance(to, math.Inf(1))
+	nearer := func(a *point) (yes, beyond bool) {
+		d, beyond := a.distance(to, best)
+		return d < best || d == best && int(a.neuron) < neuron, beyond
+	}
+	for i := range min(soon, len(points)) {
+		if yes, _ := nearer(&points[i]); yes {
+			return false
+		}
+	}
+	up := from(points, to)
+	for down := up - 1; down >= 0; down-- {
+		if yes, beyond := nearer(&points[down]); yes {
+			return false
+		} else if beyond {
+			break
+		}
+	}
+	for ; up < len(points); up++ {
+		if yes, beyond := nearer(&points[up]); yes {
+			return false
+		} else if beyond {
+			break
+		}
+	}
+	return !math.IsNaN(best)
+}
+
+// from returns the first point that is not below another in the first number.
+func from(points []point, to *point) int {
+	low, high := 0, len(points)
+	for low < high {
+		if middle := (low + high) / 2; points[middle].at[0] < to.at[0] {
+			low = middle + 1
+		} else {
+			high = middle
+		}
+	}
+	return low
 }
 
 func median(v []float64) float64 {

@@ -11,6 +11,7 @@ import (
 
 	"weightwarden/fingerprint"
 	"weightwarden/fingerprint/index"
+	"weightwarden/fingerprint/invariant"
 	"weightwarden/fingerprint/sketch"
 	"weightwarden/formats"
 )
@@ -21,6 +22,7 @@ const (
 	size7B    = 13e9
 	sizeSmall = 1
 	meanChunk = 147 << 10 // what the cut rule gives on average
+	blocks7B  = 32        // feed-forward blocks, whose neurons have invariants
 )
 
 // invented returns a fingerprint of a network of bf16 with random contents.
@@ -46,7 +48,25 @@ func invented(seed uint64, bytes int64) *fingerprint.Fingerprint {
 		f.Tensors = append(f.Tensors, t)
 	}
 	f.Files = []fingerprint.File{{Size: f.Size}}
+	f.Layers = inventedLayers(g, bytes)
 	return f
+}
+
+// inventedLayers returns invariants of as many blocks as a network of 7B has, or of one.
+func inventedLayers(g *rand.Rand, bytes int64) []invariant.Layer {
+	layers := make([]invariant.Layer, 1)
+	if bytes > sizeSmall {
+		layers = make([]invariant.Layer, blocks7B)
+	}
+	for i := range layers {
+		layers[i] = invariant.Layer{Name: fmt.Sprintf("layer.%d.gate", i), Neurons: make([]invariant.Neuron, invariant.Sampled)}
+		for k := range layers[i].Neurons {
+			for c := range layers[i].Neurons[k] {
+				layers[i].Neurons[k][c] = float32(g.NormFloat64())
+			}
+		}
+	}
+	return layers
 }
 
 func inventedSketch(g *rand.Rand, maker *sketch.Maker, s shape) *sketch.Tensor {
@@ -68,7 +88,7 @@ func inventedSketch(g *rand.Rand, maker *sketch.Maker, s shape) *sketch.Tensor {
 
 // lookups measures a file that is registered and one that is not against registries of growing size.
 func lookups(o options, r *report) error {
-	r.printf("## Look-up\n\nThe whole decision once the fingerprint of the file is known, best of 3, against registries of invented models.\n\n")
+	r.printf("## Look-up\n\nThe whole decision once the fingerprint of the file is known, its invariants too, best of 3, against registries of invented models.\n\n")
 	r.printf("7B-size models (%d matrices, %d chunks each):\n\n", len(network(formats.BF16, size7B)), int64(size7B)/meanChunk)
 	if err := lookupsOf(o, r, size7B, 10, o.models); err != nil {
 		return err
@@ -128,7 +148,7 @@ func lookup(db *index.DB, n int, bytes int64, path string) ([]string, error) {
 		suspect, best := invented(uint64(seed), bytes), time.Hour
 		for range 3 {
 			start := time.Now()
-			matches, err := open.Match(context.Background(), suspect)
+			matches, err := open.MatchFile(context.Background(), suspect, nil, fingerprint.Options{})
 			if err != nil {
 				return nil, err
 			}
