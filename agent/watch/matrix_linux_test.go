@@ -3,6 +3,7 @@ package watch
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -153,7 +154,13 @@ func tryWay(t *testing.T, k *Kernel, p place, root, src, way string, data []byte
 	if byName && !p.names {
 		blind, gap = "this file system tells no names; sweeps find it", true
 	}
-	seen := gap || waitCaught(k, func(ev Event) bool { return caught(ev, cmd.Process.Pid, byName, dir, data) }, ended)
+	var others []string
+	seen := gap || waitCaught(k, func(ev Event) bool {
+		if strings.HasPrefix(ev.Path, dir) {
+			others = append(others, fmt.Sprintf("%v %q by %d", ev.Op, ev.Path, ev.PID))
+		}
+		return caught(ev, cmd.Process.Pid, byName, dir, data)
+	}, ended)
 	stay.Close()
 	if err := <-ended; err != nil && way != "killed after write" {
 		if cmd.ProcessState.ExitCode() == wayImpossible {
@@ -165,7 +172,7 @@ func tryWay(t *testing.T, k *Kernel, p place, root, src, way string, data []byte
 	case gap:
 		t.Skipf("documented gap: %s", blind)
 	case !seen:
-		t.Fatal("not caught")
+		t.Fatalf("not caught by process %d: %q", cmd.Process.Pid, others)
 	}
 }
 

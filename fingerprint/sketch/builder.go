@@ -178,7 +178,12 @@ func (b *Builder) accumulate(row []float32, mean, limit float32) {
 	simd.AccumulateClipped256(&b.acc, row, b.signs, mean, limit)
 }
 
+// insertContent takes in a row that is larger than one of the sample, or is among the first.
 func (b *Builder) insertContent(r Row) {
+	if b.t.Content == nil {
+		b.t.Content = make([]Row, 0, ContentRows) // there are thousands of matrices: no room to grow into
+	}
+	b.t.Content = b.t.Content[:min(len(b.t.Content), ContentRows-1)]
 	at, _ := slices.BinarySearchFunc(b.t.Content, r, func(have, r Row) int {
 		if have.Norm >= r.Norm {
 			return -1
@@ -186,7 +191,6 @@ func (b *Builder) insertContent(r Row) {
 		return 1
 	})
 	b.t.Content = slices.Insert(b.t.Content, at, r)
-	b.t.Content = b.t.Content[:min(len(b.t.Content), ContentRows)]
 }
 
 // moments returns mean and standard deviation of a row; false where they are not
