@@ -135,7 +135,7 @@ func (r *Added) Keep(ctx context.Context, matches []Match) (int, error) {
 // those of layer T. Of a matrix that is there in part it reads the sampled rows that
 // are there.
 func (r *Added) sketch(ctx context.Context, as reading, whole bool) (*sketch.Tensor, error) {
-	b, ok := r.maker.NewBuilder(as.Rows, as.Cols, as.columns)
+	b, ok := r.maker.NewBuilder(as.Rows, as.Cols, as.columns, &sketch.Room{})
 	if !ok {
 		return nil, fmt.Errorf("no matrix of %d x %d", as.Rows, as.Cols)
 	}

@@ -134,11 +134,11 @@ func (c *comparer) exact() {
 				}
 				matched[r.piece][r.chunk] = true
 				if len(susOwners[p]) > 0 {
-					votes[[2]int{int(r.piece), susOwners[p][0]}] += ch.Length
+					votes[[2]int{int(r.piece), susOwners[p][0]}] += ch.Length()
 				}
 			}
-			if len(refs[ch.Key]) > 0 && !ch.Plain {
-				c.susExact += ch.Length
+			if len(refs[ch.Key]) > 0 && !ch.Plain() {
+				c.susExact += ch.Length()
 			}
 		}
 	}
@@ -207,12 +207,12 @@ func (c *comparer) creditPiece(p int, tensors []int, chunks map[int32]bool, seen
 	var bytes int64
 	for k := range chunks {
 		ch := &piece.Chunks[k]
-		bytes += ch.Length
+		bytes += ch.Length()
 		c.chunks++
-		if !constant && !ch.Plain && ch.Length >= minEvidence && !seen[ch.Key] {
+		if !constant && !ch.Plain() && ch.Length() >= minEvidence && !seen[ch.Key] {
 			seen[ch.Key] = true
 			c.evidenceChunks++
-			c.evidenceBytes += ch.Length
+			c.evidenceBytes += ch.Length()
 		}
 	}
 	for _, t := range tensors {

@@ -320,6 +320,7 @@ type worker struct {
 	floats []float32
 	carry  []byte
 	chunks []Chunk // of the piece at hand
+	room   sketch.Room
 }
 
 func (c *computer) newWorker() *worker {
@@ -511,18 +512,18 @@ type collector struct {
 func (w *worker) newCollector(lean bool) *collector { return &collector{w: w, lean: lean, plain: true} }
 
 func (c *collector) emit(b []byte, sampled bool) error {
-	ck := Chunk{Length: int64(len(b)), Plain: chunk.Plain(b)}
-	c.plain = c.plain && ck.Plain
-	hashed := sampled || !c.lean
-	if hashed {
-		ck.Key = c.w.chunkKey(b)
-	}
-	if last := len(c.chunks) - 1; last >= 0 && !hashed && c.chunks[last].Key == (ChunkKey{}) {
-		c.chunks[last].Length += ck.Length
-		c.chunks[last].Plain = c.chunks[last].Plain && ck.Plain
+	plain := chunk.Plain(b)
+	c.plain = c.plain && plain
+	if sampled || !c.lean {
+		c.chunks = append(c.chunks, NewChunk(int64(len(b)), c.w.chunkKey(b), plain))
 		return nil
 	}
-	c.chunks = append(c.chunks, ck)
+	if last := len(c.chunks) - 1; last >= 0 && c.chunks[last].Key == (ChunkKey{}) {
+		run := c.chunks[last]
+		c.chunks[last] = NewChunk(run.Length()+int64(len(b)), ChunkKey{}, run.Plain() && plain)
+		return nil
+	}
+	c.chunks = append(c.chunks, NewChunk(int64(len(b)), ChunkKey{}, plain))
 	return nil
 }
 

@@ -179,14 +179,14 @@ func (f *Fingerprint) decodePieces(r *reader) {
 		p.Chunks = make([]Chunk, r.count(1))
 		p.Plain = true
 		for k := range p.Chunks {
-			c := &p.Chunks[k]
 			v := r.uint()
-			c.Length, c.Plain = v>>2, v&2 != 0
+			c := NewChunk(v>>2, ChunkKey{}, v&2 != 0)
 			if v&1 != 0 {
 				copy(c.Key[:], r.take(int64(len(c.Key))))
 			}
-			p.Plain = p.Plain && c.Plain
-			if p.Length += c.Length; p.Length < 0 {
+			p.Chunks[k] = c
+			p.Plain = p.Plain && c.Plain()
+			if p.Length += c.Length(); p.Length < 0 {
 				r.fail("piece %d is longer than a number holds", i)
 			}
 		}

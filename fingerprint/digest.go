@@ -37,7 +37,7 @@ func pieceDigest(chunks []Chunk) Digest {
 		if c.Key == (ChunkKey{}) {
 			return Digest{}
 		}
-		d.number(c.Length)
+		d.number(c.Length())
 		d.h.Write(c.Key[:])
 	}
 	return d.sum()

@@ -108,7 +108,7 @@ func (f *Fingerprint) encodePieces() []byte {
 		w.uint(int64(len(p.Chunks)))
 		for _, c := range p.Chunks {
 			hashed := c.Key != ChunkKey{}
-			w.uint(c.Length<<2 | int64(b2u(c.Plain))<<1 | int64(b2u(hashed)))
+			w.uint(c.Length()<<2 | int64(b2u(c.Plain()))<<1 | int64(b2u(hashed)))
 			if hashed {
 				w.b = append(w.b, c.Key[:]...)
 			}

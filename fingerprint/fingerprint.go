@@ -73,11 +73,22 @@ type Piece struct {
 }
 
 // Chunk is a content-defined part of a Piece, or several that were not hashed and follow each other.
+// There are seven in a megabyte: it is as small as can be.
 type Chunk struct {
-	Length int64    // bytes
-	Key    ChunkKey // zero when it was not hashed
-	Plain  bool     // next to no information: no evidence
+	Key  ChunkKey // zero when it was not hashed
+	size uint64   // length, twice; 1 more where it is plain
 }
+
+// NewChunk returns a chunk of length bytes, fewer than 2^62. Plain is next to no information, and no evidence.
+func NewChunk(length int64, key ChunkKey, plain bool) Chunk {
+	return Chunk{Key: key, size: uint64(length)<<1 | uint64(b2u(plain))}
+}
+
+// Length is in bytes.
+func (c Chunk) Length() int64 { return int64(c.size >> 1) }
+
+// Plain reports whether the bytes are next to no information: no evidence.
+func (c Chunk) Plain() bool { return c.size&1 != 0 }
 
 // Tensor is one logical matrix: a tensor of the file, or several packed ones that
 // hold a single quantised matrix (quant.View).

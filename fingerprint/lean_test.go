@@ -57,9 +57,9 @@ func TestLeanIsPartOfFull(t *testing.T) {
 		all := full.Pieces[p].Chunks
 		chunks += len(all)
 		for k, got := range lean.Pieces[p].Chunks {
-			want := fingerprint.Chunk{Plain: true}
-			for len(all) > 0 && want.Length < got.Length { // a run of those that were not hashed is one
-				want = fingerprint.Chunk{Length: want.Length + all[0].Length, Plain: want.Plain && all[0].Plain, Key: all[0].Key}
+			want := fingerprint.NewChunk(0, fingerprint.ChunkKey{}, true)
+			for len(all) > 0 && want.Length() < got.Length() { // a run of those that were not hashed is one
+				want = fingerprint.NewChunk(want.Length()+all[0].Length(), all[0].Key, want.Plain() && all[0].Plain())
 				all = all[1:]
 			}
 			if got.Key != (fingerprint.ChunkKey{}) {

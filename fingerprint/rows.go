@@ -29,7 +29,7 @@ type rowFeed struct {
 
 func (w *worker) newRowFeed(view int) *rowFeed {
 	v := &w.views[view]
-	b, ok := w.maker.NewBuilder(v.Rows, v.Cols, w.whole(view))
+	b, ok := w.maker.NewBuilder(v.Rows, v.Cols, w.whole(view), &w.room)
 	if !ok {
 		return nil
 	}
@@ -110,7 +110,7 @@ func (r *rowFeed) finish(length int64) {
 // strided tensors, and the sampled rows of a quick look.
 func (w *worker) sketchView(view int) {
 	v := &w.views[view]
-	b, ok := w.maker.NewBuilder(v.Rows, v.Cols, !w.opt.Quick)
+	b, ok := w.maker.NewBuilder(v.Rows, v.Cols, !w.opt.Quick, &w.room)
 	if !ok {
 		return
 	}

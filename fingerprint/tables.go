@@ -93,7 +93,7 @@ func (w *worker) plainCompanions(v *quant.View) {
 		}
 		piece := &w.layout.pieces[p].Piece
 		for i := range piece.Chunks {
-			piece.Chunks[i].Plain = true
+			piece.Chunks[i].size |= 1
 		}
 	}
 }

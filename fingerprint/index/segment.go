@@ -249,7 +249,7 @@ func (b *builder) addChunks(fp *fingerprint.Fingerprint, entry uint32) {
 	}
 	for p := range fp.Pieces {
 		for _, c := range fp.Pieces[p].Chunks {
-			if (wanted[p] || len(fp.Tensors) == 0) && !c.Plain && c.Key != (fingerprint.ChunkKey{}) {
+			if (wanted[p] || len(fp.Tensors) == 0) && !c.Plain() && c.Key != (fingerprint.ChunkKey{}) {
 				b.rows = append(b.rows, row{binary.LittleEndian.Uint64(c.Key[:]), entry})
 			}
 		}

@@ -133,7 +133,7 @@ func (s *segment) count(b ballot) []nominee {
 func chunkVotes(fp *fingerprint.Fingerprint) (keys []uint64) {
 	for p := range fp.Pieces {
 		for _, c := range fp.Pieces[p].Chunks {
-			if !c.Plain && c.Key != (fingerprint.ChunkKey{}) {
+			if !c.Plain() && c.Key != (fingerprint.ChunkKey{}) {
 				keys = append(keys, binary.LittleEndian.Uint64(c.Key[:]))
 			}
 		}

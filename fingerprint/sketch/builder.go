@@ -10,6 +10,7 @@ import (
 // Builder sketches one matrix, row by row. It is not safe for concurrent use.
 type Builder struct {
 	m       *Maker
+	room    *Room
 	t       Tensor
 	rows    int64
 	cols    int64
@@ -31,14 +32,34 @@ type sampled struct {
 	rank  int
 }
 
+// Room is what builders need while they work, for one builder after another: of thousands of matrices it
+// would be most of what is allocated.
+type Room struct{ columns, turned []float32 }
+
+// keptRoom is how many numbers of one kind wait for the next builder.
+const keptRoom = 1 << 21
+
+// take returns room for so many numbers, whatever is in it.
+func take(have *[]float32, n int64) []float32 {
+	if int64(cap(*have)) >= n {
+		return (*have)[:n]
+	}
+	out := make([]float32, n)
+	if n <= keptRoom {
+		*have = out
+	}
+	return out
+}
+
 // NewBuilder returns a builder for a matrix of rows x cols, and false where such
 // a matrix is not sketched. withColumns collects the sample of the other axis.
-func (m *Maker) NewBuilder(rows, cols int64, withColumns bool) (*Builder, bool) {
+// The room must not be used by another builder before Finish.
+func (m *Maker) NewBuilder(rows, cols int64, withColumns bool, room *Room) (*Builder, bool) {
 	transposed, ok := Orientation(rows, cols)
 	if !ok {
 		return nil, false
 	}
-	b := &Builder{m: m, rows: rows, cols: cols}
+	b := &Builder{m: m, room: room, rows: rows, cols: cols}
 	b.formula[0].thorough, b.formula[1].thorough = m.Thorough, m.Thorough
 	b.t.Transposed = transposed
 	if transposed {
@@ -62,7 +83,7 @@ func (m *Maker) byRank(count int64, n int) []int64 {
 }
 
 func (b *Builder) makeColumns() {
-	b.columns = make([]float32, 0, b.rows*int64(len(b.columnAt)))
+	b.columns = take(&b.room.columns, b.rows*int64(len(b.columnAt)))[:0]
 }
 
 // start prepares for count rows of length elements.
@@ -264,7 +285,7 @@ func (b *Builder) sketchColumnsAsRows() {
 	if int64(len(columns)) != b.rows*int64(count) {
 		return
 	}
-	eachColumn(columns, count, func(i int, column []float32) { b.sketchRow(int64(i), column) })
+	b.eachColumn(columns, count, func(i int, column []float32) { b.sketchRow(int64(i), column) })
 }
 
 // sketchColumns sketches the collected sample of columns as if they were rows of
@@ -276,7 +297,7 @@ func (b *Builder) sketchColumns() []Row {
 	}
 	signs := b.m.signsFor(int(n))
 	out := make([]Row, count)
-	eachColumn(b.columns, count, func(i int, c []float32) {
+	b.eachColumn(b.columns, count, func(i int, c []float32) {
 		out[i].Index = b.columnAt[i]
 		if i < formulaRows {
 			b.formula[1].Add(c)
@@ -295,10 +316,10 @@ func (b *Builder) sketchColumns() []Row {
 const columnsAtOnce = 16
 
 // eachColumn shows the columns of rows of count values in order. A column is valid during the call.
-func eachColumn(rows []float32, count int, show func(i int, column []float32)) {
+func (b *Builder) eachColumn(rows []float32, count int, show func(i int, column []float32)) {
 	n := len(rows) / count
 	pitch := n + columnsAtOnce // columns a power of two apart would share the places of a cache
-	columns := make([]float32, pitch*min(count, columnsAtOnce))
+	columns := take(&b.room.turned, int64(pitch*min(count, columnsAtOnce)))
 	for first := 0; first < count; first += columnsAtOnce {
 		width := min(columnsAtOnce, count-first)
 		for r := range n {

@@ -52,7 +52,7 @@ func runOne(text string) error {
 		f.LeaveCache() // as fpcheck and the agent read
 		src = f
 	}
-	debug.SetGCPercent(50) // as fpcheck
+	debug.SetGCPercent(20) // as fpcheck
 	start := time.Now()
 	fp, err := fingerprint.Compute(context.Background(), src, model(src, j.DType, shapes), fingerprint.Options{
 		Jobs: j.Jobs, Quick: j.Mode == "triage", Lean: j.Mode == "lean", Register: j.Mode == "register"})

@@ -35,7 +35,7 @@ func invented(seed uint64, bytes int64) *fingerprint.Fingerprint {
 		n, _ := formats.BF16.Bytes(s.rows * s.cols)
 		p := fingerprint.Piece{Offset: f.Size, Length: n}
 		for at := int64(0); at < n; at += meanChunk {
-			c := fingerprint.Chunk{Length: min(meanChunk, n-at)}
+			c := fingerprint.NewChunk(min(meanChunk, n-at), fingerprint.ChunkKey{}, false)
 			binary.LittleEndian.PutUint64(c.Key[:], g.Uint64())
 			binary.LittleEndian.PutUint64(c.Key[8:], g.Uint64())
 			p.Chunks = append(p.Chunks, c)
