@@ -261,15 +261,16 @@ func (c *computer) finish() *Fingerprint {
 	for i := range c.layout.pieces {
 		f.Pieces[i] = c.layout.pieces[i].Piece
 	}
+	digests := newDigester()
 	f.Files = make([]File, len(c.layout.files))
 	for i := range c.layout.files {
 		fl := &c.layout.files[i]
-		f.Files[i] = File{Name: fl.name, Size: fl.size, Digest: fileDigest(f, c.layout, fl)}
+		f.Files[i] = File{Name: fl.name, Size: fl.size, Digest: digests.file(f, fl)}
 	}
 	f.Pieces = append(f.Pieces, c.phased...)
 	for i := range f.Tensors {
 		t := &f.Tensors[i]
-		t.Digest = tensorDigest(f, t)
+		t.Digest = digests.tensor(f, t)
 		if t.Constant == "" && len(t.Pieces) > 0 && t.Sketch == nil && allPlain(f, t) {
 			t.Constant = "equal"
 		}
@@ -321,6 +322,8 @@ type worker struct {
 	carry  []byte
 	chunks []Chunk // of the piece at hand
 	room   sketch.Room
+
+	digests digester
 }
 
 func (c *computer) newWorker() *worker {
@@ -328,7 +331,7 @@ func (c *computer) newWorker() *worker {
 	if err != nil {
 		panic(err) // 32 bytes by construction
 	}
-	return &worker{computer: c, split: chunk.NewSplitter(c.rule, c.longest), hash: h}
+	return &worker{computer: c, split: chunk.NewSplitter(c.rule, c.longest), hash: h, digests: newDigester()}
 }
 
 func (w *worker) count(n int64) {
@@ -406,10 +409,13 @@ func (w *worker) chunkPiece(p *plan, tee func([]byte) error, lean bool) {
 // nothing beside the work, little beside the memory of the process.
 const lentAtOnce = 8 << 20
 
+// leastLent is how much is worth mapping: of less, as of a million tensors of one number, reading is cheaper.
+const leastLent = 64 << 10
+
 // cutLent cuts p where its bytes lie in memory, as far as they do. It returns the bytes cut, and those that tee
 // was shown.
 func (w *worker) cutLent(p *plan, tee func([]byte) error, emit chunk.Emit) (cut, shown int64, err error) {
-	if p.logical {
+	if p.logical || p.Length < leastLent {
 		return 0, 0, nil
 	}
 	f := &w.layout.files[p.File]
@@ -531,7 +537,7 @@ func (c *collector) emit(b []byte, sampled bool) error {
 // what a fingerprint holds.
 func (c *collector) into(p *Piece, n int64) {
 	p.Length, p.Plain, p.Chunks = n, c.plain, append([]Chunk(nil), c.chunks...)
-	p.Digest = pieceDigest(c.chunks)
+	p.Digest = c.w.digests.piece(c.chunks)
 }
 
 // open reads p from byte number from on, which is 0 for what is read through the tensor.

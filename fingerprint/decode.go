@@ -49,8 +49,9 @@ func Decode(b []byte) (*Fingerprint, error) {
 	if r.err != nil {
 		return nil, fmt.Errorf("%w: %v", ErrEncoding, r.err)
 	}
+	digests := newDigester()
 	for i := range f.Tensors {
-		f.Tensors[i].Digest = tensorDigest(f, &f.Tensors[i])
+		f.Tensors[i].Digest = digests.tensor(f, &f.Tensors[i])
 	}
 	return f, nil
 }
@@ -172,6 +173,7 @@ func (f *Fingerprint) decodeFiles(r *reader) {
 
 func (f *Fingerprint) decodePieces(r *reader) {
 	f.Pieces = make([]Piece, r.count(3))
+	digests := newDigester()
 	for i := range f.Pieces {
 		p := &f.Pieces[i]
 		p.File = int(r.uint())
@@ -190,7 +192,7 @@ func (f *Fingerprint) decodePieces(r *reader) {
 				r.fail("piece %d is longer than a number holds", i)
 			}
 		}
-		p.Digest = pieceDigest(p.Chunks)
+		p.Digest = digests.piece(p.Chunks)
 	}
 }
 

@@ -7,13 +7,15 @@ import (
 	"github.com/zeebo/blake3"
 )
 
-// digester hashes labelled fields; the label separates the kinds of digests.
+// digester hashes labelled fields, for one digest after another: it is large, and pieces and tensors may be
+// millions. The label separates the kinds of digests.
 type digester struct{ h *blake3.Hasher }
 
-func newDigester(label string) digester {
-	d := digester{blake3.New()}
+func newDigester() digester { return digester{blake3.New()} }
+
+func (d digester) begin(label string) {
+	d.h.Reset()
 	d.bytes([]byte("weightwarden/1 " + label))
-	return d
 }
 
 func (d digester) number(v int64) {
@@ -30,9 +32,9 @@ func (d digester) bytes(b []byte) {
 
 func (d digester) sum() Digest { return Digest(d.h.Sum(nil)) }
 
-// pieceDigest is over lengths and keys of all chunks, zero where one was not hashed.
-func pieceDigest(chunks []Chunk) Digest {
-	d := newDigester("piece")
+// piece is over lengths and keys of all chunks, zero where one was not hashed.
+func (d digester) piece(chunks []Chunk) Digest {
+	d.begin("piece")
 	for _, c := range chunks {
 		if c.Key == (ChunkKey{}) {
 			return Digest{}
@@ -43,13 +45,13 @@ func pieceDigest(chunks []Chunk) Digest {
 	return d.sum()
 }
 
-// tensorDigest is over type class, element count and pieces. Shapes and names
+// tensor is over type class, element count and pieces. Shapes and names
 // are left out: squeezing, flattening and renaming do not change it.
-func tensorDigest(f *Fingerprint, t *Tensor) Digest {
+func (d digester) tensor(f *Fingerprint, t *Tensor) Digest {
 	if len(t.Pieces) == 0 || f.Pieces[t.Pieces[0]].Digest.IsZero() {
-		return Digest{} // before a hasher is made: a quick look has no digests at all
+		return Digest{} // at once: a quick look has no digests at all
 	}
-	d := newDigester("tensor")
+	d.begin("tensor")
 	d.number(int64(t.DType))
 	d.number(t.Parameters)
 	for _, p := range t.Pieces {
@@ -74,7 +76,8 @@ func contentDigest(f *Fingerprint) Digest {
 		return Digest{}
 	}
 	slices.SortFunc(all, func(a, b Digest) int { return slices.Compare(a[:], b[:]) })
-	d := newDigester("content")
+	d := newDigester()
+	d.begin("content")
 	d.number(int64(len(all)))
 	for _, t := range all {
 		d.h.Write(t[:])
@@ -82,10 +85,10 @@ func contentDigest(f *Fingerprint) Digest {
 	return d.sum()
 }
 
-// fileDigest is the identity of a whole file: size and pieces in order. It is not
+// file is the identity of a whole file: size and pieces in order. It is not
 // b3sum's digest, which would cost another pass; it changes with any byte.
-func fileDigest(f *Fingerprint, l *layout, fl *file) Digest {
-	d := newDigester("file")
+func (d digester) file(f *Fingerprint, fl *file) Digest {
+	d.begin("file")
 	d.number(fl.size)
 	covered := int64(0)
 	for _, p := range fl.pieces {
