@@ -32,15 +32,21 @@ type wave struct {
 // Waves is what vectors are made by, the same for every registry.
 type Waves []wave
 
-// NewWaves draws the waves.
+// NewWaves draws the waves, by a generator that is the same in all versions of the language: vectors are kept for
+// years.
 func NewWaves() Waves {
-	g := rand.New(rand.NewPCG(0x77617665, vectorBits))
+	g := rand.NewPCG(0x77617665, vectorBits)
+	uniform := func() float64 { return float64(g.Uint64()>>11) / (1 << 53) }
 	out := make(Waves, vectorBits)
 	for i := range out {
 		for c := range out[i].turns {
-			out[i].turns[c] = float32(g.NormFloat64() * waveNumber / (2 * math.Pi))
+			normal := -6.0
+			for range 12 {
+				normal += uniform()
+			}
+			out[i].turns[c] = float32(normal * waveNumber / (2 * math.Pi))
 		}
-		out[i].phase = g.Float32()
+		out[i].phase = float32(uniform())
 	}
 	return out
 }
