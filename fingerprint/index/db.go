@@ -194,57 +194,10 @@ func syncDir(dir string) error {
 }
 
 // WriteTo writes the registry file. Segments that lost more than half of their
-// entries are built anew; all others are copied as they are.
+// entries are built anew, and small ones joined; all others are copied as they are.
 func (db *DB) WriteTo(w io.Writer) (int64, error) {
 	if err := db.compact(); err != nil {
 		return 0, err
 	}
 	return writeFile(w, db)
-}
-
-// compact rebuilds segments that are mostly removed, and joins them all when
-// there are many small ones, so that look-ups stay short.
-func (db *DB) compact() error {
-	const most = 16
-	join := len(db.segments) > most
-	var keep []*segment
-	var entries []Entry
-	removed := make(map[ref]bool)
-	for s, seg := range db.segments {
-		gone := 0
-		for i := range seg.entries {
-			if db.removed[ref{s, i}] {
-				gone++
-			}
-		}
-		if !join && 2*gone < max(1, len(seg.entries)) {
-			for i := range seg.entries {
-				if db.removed[ref{s, i}] {
-					removed[ref{len(keep), i}] = true
-				}
-			}
-			keep = append(keep, seg)
-			continue
-		}
-		for i := range seg.entries {
-			if !db.removed[ref{s, i}] {
-				e := seg.entries[i]
-				fp, err := seg.fingerprint(i)
-				if err != nil {
-					return err
-				}
-				e.Fingerprint = fp
-				entries = append(entries, e)
-			}
-		}
-	}
-	if len(entries) > 0 {
-		seg, err := newSegment(entries)
-		if err != nil {
-			return err
-		}
-		keep = append(keep, seg)
-	}
-	db.segments, db.removed = keep, removed
-	return nil
 }

@@ -1,6 +1,7 @@
 package index
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/binary"
@@ -32,18 +33,22 @@ type vectors struct {
 
 // encodeVectors makes the section of vectors.
 func encodeVectors(entries []Entry) []byte {
-	var counts, out []byte
+	var counts, out bytes.Buffer
 	waves := invariant.NewWaves()
 	for i := range entries {
-		layers := entries[i].Fingerprint.Layers
-		counts = binary.LittleEndian.AppendUint32(counts, uint32(len(layers)))
-		for _, v := range waves.Vectors(layers) {
-			for _, word := range v {
-				out = binary.LittleEndian.AppendUint64(out, word)
-			}
+		writeVectors(&counts, &out, waves.Vectors(entries[i].Fingerprint.Layers))
+	}
+	return append(counts.Bytes(), out.Bytes()...)
+}
+
+// writeVectors writes those of one entry.
+func writeVectors(counts, out *bytes.Buffer, list []invariant.Vector) {
+	counts.Write(binary.LittleEndian.AppendUint32(counts.AvailableBuffer(), uint32(len(list))))
+	for _, v := range list {
+		for _, word := range v {
+			out.Write(binary.LittleEndian.AppendUint64(out.AvailableBuffer(), word))
 		}
 	}
-	return append(counts, out...)
 }
 
 func decodeVectors(b []byte, entries int) (*vectors, error) {

@@ -64,6 +64,11 @@ type meta struct {
 	Bytes      int64  `json:"bytes"` // of the encoded fingerprint
 }
 
+func metaOf(e *Entry, blob []byte) meta {
+	return meta{Model: e.Model, Version: e.Version, Kind: e.Kind, Artifact: e.Artifact, Size: e.Size,
+		Tensors: e.Tensors, Parameters: e.Parameters, Content: e.Content.String(), Bytes: int64(len(blob))}
+}
+
 // alignedRows is how many rows of each aligned sample have their bands indexed.
 // Of a 7B model that is 1,800 rows: even copies at a cosine of .5 give some fifty
 // true votes.
@@ -76,10 +81,9 @@ func newSegment(entries []Entry) (*segment, error) {
 		e := &entries[i]
 		fp := e.Fingerprint
 		blob := fp.Encode()
-		c := fp.Content()
-		m := meta{Model: e.Model, Version: e.Version, Kind: e.Kind, Artifact: e.Artifact, Size: fp.Size,
-			Tensors: len(fp.Tensors), Parameters: fp.Parameters(), Content: c.String(), Bytes: int64(len(blob))}
-		line, err := json.Marshal(m)
+		stored := *e
+		stored.Size, stored.Tensors, stored.Parameters, stored.Content = fp.Size, len(fp.Tensors), fp.Parameters(), fp.Content()
+		line, err := json.Marshal(metaOf(&stored, blob))
 		if err != nil {
 			return nil, err
 		}
