@@ -116,7 +116,7 @@ func (s *Server) prepare(ctx context.Context) error {
 	if err := s.checkCA(ctx); err != nil {
 		return err
 	}
-	s.publisher = &registry.Publisher{Store: s.store, Signer: s.signer, Now: s.now}
+	s.publisher = &registry.Publisher{Store: s.store, Signer: s.signer, Dir: s.cfg.DataDir, Now: s.now}
 	if err := s.publisher.Ensure(ctx); err != nil {
 		return fmt.Errorf("publish the registry: %w", err)
 	}

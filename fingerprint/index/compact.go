@@ -14,7 +14,7 @@ const (
 	// mostSmall is how many small segments there may be: a look-up asks every one.
 	mostSmall = 16
 	// mostJoined bounds a segment that others are joined into, in bytes, and with it the memory that joining takes.
-	mostJoined = 512 << 20
+	mostJoined = 256 << 20
 )
 
 // compact builds segments anew that are mostly removed, and joins the last ones when there are many
@@ -106,7 +106,13 @@ func (db *DB) kept(s int) kept {
 func joinSegments(parts []kept) (*segment, error) {
 	var sections [sectionVectors + 1][]byte
 	numbers := make([][]uint32, len(parts)) // of every part's entries, in the new segment
-	next := uint32(0)
+	next, blobs := uint32(0), 0
+	for _, x := range parts {
+		for _, i := range x.entries {
+			blobs += len(x.segment.blobs[i])
+		}
+	}
+	sections[sectionBlobs] = make([]byte, 0, blobs)
 	for p, x := range parts {
 		numbers[p] = make([]uint32, len(x.segment.entries))
 		for i := range numbers[p] {

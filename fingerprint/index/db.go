@@ -12,6 +12,7 @@ import (
 
 // Entry is one registered artifact.
 type Entry struct {
+	ID       string // by which a server knows it; empty in registries made by hand
 	Model    string // name
 	Version  string
 	Kind     string // "protected", "public", "dataset"
@@ -29,7 +30,7 @@ type Entry struct {
 type DB struct {
 	segments []*segment
 	removed  map[ref]bool
-	close    func() error
+	mapped   []func() error // what Close releases
 }
 
 // ref names an entry: its segment and its place in it.
@@ -43,45 +44,65 @@ var ErrRegistry = errors.New("not a valid registry")
 
 // Open maps a registry file. Close releases it.
 func Open(path string) (*DB, error) {
-	b, unmap, err := mapFile(path)
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	db, err := OpenFile(f)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return db, nil
+}
+
+// OpenFile maps a registry file that is open already; the file may be closed before the registry.
+func OpenFile(f *os.File) (*DB, error) {
+	b, unmap, err := MapFile(f)
 	if err != nil {
 		return nil, err
 	}
 	db, err := Decode(b)
 	if err != nil {
-		unmap()
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, errors.Join(err, unmap())
 	}
-	db.close = unmap
+	for _, s := range db.segments {
+		s.mapped = true
+	}
+	db.mapped = append(db.mapped, unmap)
 	return db, nil
+}
+
+// MapFile maps the whole of a regular file that is not empty, read-only, until unmap is called. A registry is
+// replaced by renaming and never written in place, so it cannot shrink under the mapping.
+func MapFile(f *os.File) (b []byte, unmap func() error, err error) {
+	info, err := f.Stat()
+	if err != nil {
+		return nil, nil, err
+	}
+	if !info.Mode().IsRegular() || info.Size() == 0 || info.Size() != int64(int(info.Size())) {
+		return nil, nil, fmt.Errorf("%w: no regular file, or empty", ErrRegistry)
+	}
+	return mapFile(f, 0, int(info.Size()))
 }
 
 // Close releases the file behind an opened registry.
 func (db *DB) Close() error {
-	if db.close == nil {
+	if db.mapped == nil {
 		return nil
 	}
-	f := db.close
-	db.close = nil
-	db.segments = nil
-	return f()
+	var err error
+	for _, unmap := range db.mapped {
+		err = errors.Join(err, unmap())
+	}
+	db.mapped, db.segments = nil, nil
+	return err
 }
 
 // Add registers artifacts as one new segment. An artifact of the same model,
 // version and name takes the place of the earlier one.
 func (db *DB) Add(entries ...Entry) error {
-	for i := range entries {
-		e := &entries[i]
-		if e.Model == "" || e.Version == "" || e.Fingerprint == nil {
-			return fmt.Errorf("an entry needs model, version and fingerprint: %.100q %.100q", e.Model, e.Version)
-		}
-		switch e.Kind {
-		case "protected", "public", "dataset":
-		default:
-			return fmt.Errorf("kind is protected, public or dataset, not %.100q", e.Kind)
-		}
-	}
-	seg, err := newSegment(entries)
+	seg, err := checkedSegment(entries)
 	if err != nil {
 		return err
 	}
@@ -94,12 +115,53 @@ func (db *DB) Add(entries ...Entry) error {
 	return nil
 }
 
+// Append registers artifacts as one new segment beside all that are there, whatever they are called.
+func (db *DB) Append(entries ...Entry) error {
+	seg, err := checkedSegment(entries)
+	if err == nil {
+		db.segments = append(db.segments, seg)
+	}
+	return err
+}
+
+func checkedSegment(entries []Entry) (*segment, error) {
+	for i := range entries {
+		e := &entries[i]
+		if e.Model == "" || e.Version == "" || e.Fingerprint == nil {
+			return nil, fmt.Errorf("an entry needs model, version and fingerprint: %.100q %.100q", e.Model, e.Version)
+		}
+		switch e.Kind {
+		case "protected", "public", "dataset":
+		default:
+			return nil, fmt.Errorf("kind is protected, public or dataset, not %.100q", e.Kind)
+		}
+	}
+	return newSegment(entries)
+}
+
 // Remove takes all artifacts of a model's version out, of all versions where
 // version is empty, and returns how many there were.
 func (db *DB) Remove(model, version string) int {
 	return db.removeWhere(func(e *Entry) bool {
 		return e.Model == model && (version == "" || e.Version == version)
 	})
+}
+
+// Keep takes out all artifacts that wanted does not want and returns how many there were. It is asked once of
+// each, in order of adding.
+func (db *DB) Keep(wanted func(*Entry) bool) int {
+	return db.removeWhere(func(e *Entry) bool { return !wanted(e) })
+}
+
+// Complete reports whether every segment has all the tables that this program makes: those of registries made
+// by earlier ones may lack some, and are slower to look up in.
+func (db *DB) Complete() bool {
+	for _, s := range db.segments {
+		if s.vectors == nil {
+			return false
+		}
+	}
+	return true
 }
 
 func (db *DB) removeWhere(match func(*Entry) bool) int {

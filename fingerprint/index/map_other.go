@@ -2,10 +2,14 @@
 
 package index
 
-import "os"
+import (
+	"io"
+	"os"
+)
 
-// mapFile reads the file where mapping is not had.
-func mapFile(path string) ([]byte, func() error, error) {
-	b, err := os.ReadFile(path)
+// mapFile reads a part of the file where mapping is not had.
+func mapFile(f *os.File, at int64, size int) ([]byte, func() error, error) {
+	b := make([]byte, size)
+	_, err := io.ReadFull(io.NewSectionReader(f, at, int64(size)), b)
 	return b, func() error { return nil }, err
 }

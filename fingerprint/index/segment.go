@@ -22,6 +22,7 @@ import (
 // of bytes, mapped or in memory.
 type segment struct {
 	raw     []byte // the whole segment as it is written
+	mapped  bool   // raw is mapped from a file
 	entries []Entry
 	blobs   [][]byte // encoded fingerprints
 	chunks  table    // first 8 bytes of chunk keys -> entry
@@ -53,6 +54,7 @@ const (
 // meta is an entry as it is stored, one JSON object each: few, small, and open
 // to new fields.
 type meta struct {
+	ID         string `json:"id,omitempty"`
 	Model      string `json:"model"`
 	Version    string `json:"version"`
 	Kind       string `json:"kind"`
@@ -65,7 +67,7 @@ type meta struct {
 }
 
 func metaOf(e *Entry, blob []byte) meta {
-	return meta{Model: e.Model, Version: e.Version, Kind: e.Kind, Artifact: e.Artifact, Size: e.Size,
+	return meta{ID: e.ID, Model: e.Model, Version: e.Version, Kind: e.Kind, Artifact: e.Artifact, Size: e.Size,
 		Tensors: e.Tensors, Parameters: e.Parameters, Content: e.Content.String(), Bytes: int64(len(blob))}
 }
 
@@ -106,7 +108,11 @@ func newSegment(entries []Entry) (*segment, error) {
 
 // joinSections puts a table of lengths and checksums in front of the sections.
 func joinSections(parts [][]byte) []byte {
-	var out []byte
+	size := 4 + 8 + 24*len(parts)
+	for _, p := range parts {
+		size += len(p) + 8
+	}
+	out := make([]byte, 0, size)
 	out = binary.LittleEndian.AppendUint32(out, uint32(len(parts)))
 	for _, p := range parts {
 		sum := blake3.Sum256(p)
@@ -151,7 +157,7 @@ func decodeSegment(raw []byte) (*segment, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%w: entry %d: %v", ErrRegistry, len(s.entries), err)
 		}
-		s.entries = append(s.entries, Entry{Model: m.Model, Version: m.Version, Kind: m.Kind, Artifact: m.Artifact,
+		s.entries = append(s.entries, Entry{ID: m.ID, Model: m.Model, Version: m.Version, Kind: m.Kind, Artifact: m.Artifact,
 			Size: m.Size, Tensors: m.Tensors, Parameters: m.Parameters, Content: content})
 		s.blobs = append(s.blobs, blobs[:m.Bytes])
 		blobs = blobs[m.Bytes:]

@@ -135,7 +135,8 @@ func (p *patcher) copy(r io.Reader, n int64) error {
 }
 
 // MakeDelta returns a delta that makes next of base, or nil when it would be longer than
-// most bytes. Time follows the size of both; memory is theirs and a quarter of the base.
+// most bytes. Time follows the size of both; memory is that of the delta, and 64 MiB at most
+// for large blobs, which may be mapped from files.
 func MakeDelta(base, next []byte, most int) []byte {
 	bsum, nsum := blake3.Sum256(base), blake3.Sum256(next)
 	head, err := Ends{hex.EncodeToString(bsum[:]), hex.EncodeToString(nsum[:]), int64(len(base)), int64(len(next))}.encode()
@@ -143,7 +144,6 @@ func MakeDelta(base, next []byte, most int) []byte {
 		return nil
 	}
 	d := &differ{base: base, next: next, out: head}
-	d.index()
 	for d.pos < len(next) {
 		i, j := d.match()
 		n := common(base[j:], next[i:])
@@ -168,11 +168,16 @@ const (
 	deltaBlock = 32 // bytes that must agree where base and next are put side by side anew
 	deltaNear  = 16 // the same where they go on close by
 	deltaReach = 64 // how far close by is
+
+	// mostBlocks of a base are known, evenly spaced: between them a match is found when the next block comes,
+	// and goes back from there as far as it holds.
+	mostBlocks = 8 << 20
 )
 
 type differ struct {
 	base, next []byte
-	blocks     []uint32 // hash of a block of the base -> its number, from 1
+	blocks     []uint32 // hash of a block of the base -> its number, from 1; nil until it is needed
+	stride     int      // from one of them to the next, in bytes
 	shift      uint
 	pos, at    int // everything before is done: in next, and where the base would go on
 	out        []byte
@@ -185,10 +190,12 @@ type differ struct {
 
 func (d *differ) index() {
 	n := len(d.base) / deltaBlock
-	size := uint(bits.Len(uint(2*n + 1)))
+	d.stride = deltaBlock * max(1, (n+mostBlocks-1)/mostBlocks)
+	n = len(d.base) / d.stride
+	size := uint(bits.Len(uint(n + n/2 + 1)))
 	d.blocks, d.shift = make([]uint32, 1<<size), 64-size
 	for i := range n {
-		if slot := d.slot(d.base[i*deltaBlock:]); d.blocks[slot] == 0 { // of equal blocks the first
+		if slot := d.slot(d.base[i*d.stride:]); d.blocks[slot] == 0 { // of equal blocks the first
 			d.blocks[slot] = uint32(i + 1)
 		}
 	}
@@ -214,12 +221,15 @@ func (d *differ) match() (i, j int) {
 			return d.pos + s, d.at + s
 		}
 	}
+	if d.blocks == nil {
+		d.index()
+	}
 	for i := d.pos; i+deltaBlock <= len(d.next); i++ {
 		b := d.blocks[d.slot(d.next[i:])]
 		if b == 0 {
 			continue
 		}
-		j := int(b-1) * deltaBlock
+		j := int(b-1) * d.stride
 		if !bytes.Equal(d.base[j:j+deltaBlock], d.next[i:i+deltaBlock]) {
 			continue
 		}

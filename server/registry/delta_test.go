@@ -78,11 +78,11 @@ func (b *bench) publish() store.Snapshot {
 
 func (b *bench) blob(digest string) []byte {
 	b.t.Helper()
-	out, err := b.Store.Blob(b.t.Context(), digest, 1<<40)
-	if err != nil {
+	var out bytes.Buffer
+	if _, err := b.Store.CopyBlob(b.t.Context(), &out, digest); err != nil {
 		b.t.Fatal(err)
 	}
-	return out
+	return out.Bytes()
 }
 
 // manifest opens what the newest epoch gives to agents.

@@ -8,13 +8,13 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"sync"
 	"time"
 
 	"github.com/zeebo/blake3"
 	"golang.org/x/mod/sumdb/note"
 
-	"weightwarden/fingerprint"
 	"weightwarden/fingerprint/index"
 	"weightwarden/internal/snapshot"
 	"weightwarden/server/store"
@@ -31,6 +31,7 @@ const maxTries = 5
 type Publisher struct {
 	Store  *store.Store
 	Signer note.Signer
+	Dir    string // for files while an epoch is made, as large as the registry; they have no name there
 	Now    func() time.Time
 
 	mu sync.Mutex // one build at a time
@@ -89,13 +90,15 @@ func (p *Publisher) build(ctx context.Context, reason string) (store.Snapshot, e
 	if err != nil {
 		return store.Snapshot{}, err
 	}
-	blob, entries, err := p.blob(ctx)
+	w := &work{store: p.Store, dir: p.Dir}
+	defer w.close()
+	entries, err := w.build(ctx, last.Digest)
 	if err != nil {
 		return store.Snapshot{}, err
 	}
-	snap := store.Snapshot{Epoch: last.Epoch + 1, Entries: entries, Digest: digest(blob), Bytes: int64(len(blob)), Reason: reason, Revision: revision}
-	blobs := map[string][]byte{snap.Digest: blob}
-	if snap.Deltas, err = p.deltas(ctx, blob, blobs); err != nil {
+	snap := store.Snapshot{Epoch: last.Epoch + 1, Entries: int64(entries), Digest: w.next.digest(), Bytes: w.next.size, Reason: reason, Revision: revision}
+	blobs := map[string]*io.SectionReader{snap.Digest: w.next.reader()}
+	if snap.Deltas, err = p.deltas(ctx, w, blobs); err != nil {
 		return store.Snapshot{}, err
 	}
 	if err := p.sign(ctx, &snap, digest(last.Manifest)); err != nil {
@@ -104,70 +107,47 @@ func (p *Publisher) build(ctx context.Context, reason string) (store.Snapshot, e
 	return snap, p.Store.AddSnapshot(ctx, snap, blobs)
 }
 
-// Which deltas are made: from the newest epochs, where they are much smaller than the
-// blob, and while the work stays within bounds. Who is further behind fetches the blob.
+// Which deltas are made: from the epoch before, and from older ones while the work stays within bounds, where they
+// are much smaller than the blob. Who is further behind fetches the blob.
 const (
 	deltaEpochs = 8
 	deltaShare  = 4         // a delta is at most 1/4 of the blob
+	deltaMost   = 256 << 20 // bytes of a delta
 	deltaWork   = 512 << 20 // bytes of older blobs that are read for one epoch
 )
 
-// deltas makes those that lead to a blob and puts them beside it. Deltas spare
+// deltas makes those that lead to the blob that was made and puts them beside it. Deltas spare
 // downloads; what cannot be read any more is left out.
-func (p *Publisher) deltas(ctx context.Context, blob []byte, blobs map[string][]byte) ([]store.SnapshotDelta, error) {
+func (p *Publisher) deltas(ctx context.Context, w *work, blobs map[string]*io.SectionReader) ([]store.SnapshotDelta, error) {
 	before, err := p.Store.Snapshots(ctx, deltaEpochs)
 	if err != nil {
 		return nil, err
 	}
+	next, unmap, err := index.MapFile(w.next.file)
+	if err != nil {
+		return nil, err
+	}
+	defer unmap()
 	var out []store.SnapshotDelta
-	work := int64(deltaWork)
-	to := digest(blob)
-	for _, b := range before {
-		base, err := p.Store.Blob(ctx, b.Digest, work)
-		if errors.Is(err, store.ErrNotFound) || err == nil && b.Digest == to {
+	done := int64(0)
+	for i, b := range before {
+		if b.Digest == w.next.digest() || i > 0 && done+b.Bytes > deltaWork {
 			continue
 		}
+		d, err := w.deltaFrom(ctx, b.Digest, next)
 		if err != nil {
 			return nil, err
 		}
-		work -= int64(len(base))
-		if d := snapshot.MakeDelta(base, blob, len(blob)/deltaShare); d != nil {
+		if i > 0 {
+			done += b.Bytes
+		}
+		if d != nil {
 			name := digest(d)
-			blobs[name] = d
+			blobs[name] = io.NewSectionReader(bytes.NewReader(d), 0, int64(len(d)))
 			out = append(out, store.SnapshotDelta{From: b.Epoch, Digest: name, Bytes: int64(len(d))})
 		}
 	}
 	return out, nil
-}
-
-func (p *Publisher) blob(ctx context.Context) ([]byte, int64, error) {
-	var entries []index.Entry
-	err := p.Store.EachFingerprint(ctx, func(a store.ArtifactFingerprint) error {
-		fp, err := fingerprint.Decode(a.Fingerprint)
-		if err != nil {
-			return fmt.Errorf("artifact %s of %.100q: %w", a.ID, a.Model, err)
-		}
-		e := index.Entry{Model: a.Model, Version: a.Version, Kind: a.Kind, Artifact: a.Name, Fingerprint: fp, Size: a.Size, Tensors: a.Tensors, Parameters: a.Parameters}
-		if a.Content != "" {
-			if e.Content, err = fingerprint.ParseDigest(a.Content); err != nil {
-				return fmt.Errorf("artifact %s of %.100q: %w", a.ID, a.Model, err)
-			}
-		}
-		entries = append(entries, e)
-		return nil
-	})
-	if err != nil {
-		return nil, 0, err
-	}
-	db := index.New()
-	if err := db.Add(entries...); err != nil {
-		return nil, 0, err
-	}
-	var buf bytes.Buffer
-	if _, err := db.WriteTo(&buf); err != nil {
-		return nil, 0, err
-	}
-	return buf.Bytes(), int64(db.Len()), nil
 }
 
 func (p *Publisher) sign(ctx context.Context, snap *store.Snapshot, previous string) error {

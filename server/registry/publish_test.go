@@ -20,13 +20,14 @@ type bench struct {
 	t        *testing.T
 	now      time.Time
 	verifier note.Verifier
+	path     string // of the database
 }
 
 func newBench(t *testing.T) *bench {
 	t.Helper()
-	b := &bench{t: t, now: time.Unix(1_800_000_000, 0)}
+	b := &bench{t: t, now: time.Unix(1_800_000_000, 0), path: filepath.Join(t.TempDir(), "r.db")}
 	now := func() time.Time { return b.now }
-	s := storetest.Open(t, store.Config{Path: filepath.Join(t.TempDir(), "r.db"), Now: now})
+	s := storetest.Open(t, store.Config{Path: b.path, Now: now})
 	key, public, err := snapshot.NewKey("test")
 	if err != nil {
 		t.Fatal(err)
@@ -38,7 +39,7 @@ func newBench(t *testing.T) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.Publisher = &registry.Publisher{Store: s, Signer: signer, Now: now}
+	b.Publisher = &registry.Publisher{Store: s, Signer: signer, Dir: t.TempDir(), Now: now}
 	return b
 }
 

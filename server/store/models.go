@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"io"
 	"slices"
 	"time"
 
@@ -191,26 +192,21 @@ func (s *Store) versions(ctx context.Context, model string) ([]api.ModelVersion,
 	return versions, err
 }
 
-// EachFingerprint calls fn with every registered fingerprint, in order of
-// registration.
-func (s *Store) EachFingerprint(ctx context.Context, fn func(ArtifactFingerprint) error) error {
-	rows, err := s.query(ctx, `SELECT a.id, a.model, a.version, m.kind, a.name, a.format, a.size, a.tensors, a.parameters, a.content, a.fingerprint
+// RegisteredArtifacts lists every registered artifact without its fingerprint, in order of registration.
+func (s *Store) RegisteredArtifacts(ctx context.Context) ([]ArtifactFingerprint, error) {
+	rows, err := s.query(ctx, `SELECT a.id, a.model, a.version, m.kind, a.name, a.format, a.size, a.tensors, a.parameters, a.content
 		FROM artifact a JOIN model m ON m.name = a.model ORDER BY a.id`)
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	for rows.Next() {
+	return collect(rows, err, func(r *sql.Rows) (ArtifactFingerprint, error) {
 		var a ArtifactFingerprint
-		err := rows.Scan(&a.ID, &a.Model, &a.Version, &a.Kind, &a.Name, &a.Format, &a.Size, &a.Tensors, &a.Parameters, &a.Content, &a.Fingerprint)
-		if err != nil {
-			return err
-		}
-		if err := fn(a); err != nil {
-			return err
-		}
-	}
-	return rows.Err()
+		return a, r.Scan(&a.ID, &a.Model, &a.Version, &a.Kind, &a.Name, &a.Format, &a.Size, &a.Tensors, &a.Parameters, &a.Content)
+	})
+}
+
+// Fingerprint returns the encoded fingerprint of an artifact, or ErrNotFound.
+func (s *Store) Fingerprint(ctx context.Context, artifact string) ([]byte, error) {
+	var b []byte
+	err := s.queryRow(ctx, "SELECT fingerprint FROM artifact WHERE id = ?", artifact).Scan(&b)
+	return b, notFound(err, "artifact", artifact)
 }
 
 // Snapshot is one published epoch of the registry.
@@ -243,37 +239,51 @@ func (s *Store) SnapshotDeltas(ctx context.Context, epoch int64) ([]SnapshotDelt
 	})
 }
 
-// Blob returns a whole stored blob, or ErrNotFound when it is not there, not all of it
-// or longer than most bytes.
-func (s *Store) Blob(ctx context.Context, digest string, most int64) ([]byte, error) {
+// CopyBlob writes a stored blob to w and returns its size, or ErrNotFound when it is not there or not all of it.
+// Its digest is left to the caller.
+func (s *Store) CopyBlob(ctx context.Context, w io.Writer, digest string) (n int64, err error) {
 	size, err := s.BlobSize(ctx, digest)
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
-	if size > most {
-		return nil, fmt.Errorf("blob %.100q of %d bytes: %w", digest, size, ErrNotFound)
-	}
-	out := make([]byte, 0, size)
 	for part := int64(0); ; part++ {
 		b, err := s.BlobPart(ctx, digest, part)
 		if err != nil {
-			return nil, err
+			return n, err
 		}
-		if len(b) == 0 || int64(len(out)+len(b)) > size {
+		if len(b) == 0 {
 			break
 		}
-		out = append(out, b...)
+		if _, err := w.Write(b); err != nil {
+			return n, err
+		}
+		n += int64(len(b))
 	}
-	if int64(len(out)) != size {
-		return nil, fmt.Errorf("blob %.100q changed under way: %w", digest, ErrNotFound)
+	if n != size {
+		return n, fmt.Errorf("blob %.100q changed under way: %w", digest, ErrNotFound)
 	}
-	return out, nil
+	return n, nil
 }
 
-// AddSnapshot stores an epoch with its blobs. If the epoch exists (another server
-// was faster) it returns ErrConflict.
-func (s *Store) AddSnapshot(ctx context.Context, snap Snapshot, blobs map[string][]byte) error {
+// AddSnapshot stores an epoch with its blobs, by their digests. The blobs go first, a part after the other, so that
+// hits need not wait for a large registry. If the epoch exists (another server was faster), or a part was purged
+// meanwhile, it returns ErrConflict.
+func (s *Store) AddSnapshot(ctx context.Context, snap Snapshot, blobs map[string]*io.SectionReader) error {
+	for digest, blob := range blobs {
+		if err := s.addBlob(ctx, digest, blob); err != nil {
+			return err
+		}
+	}
 	return s.Write(ctx, func(ctx context.Context, tx *Tx) error {
+		for digest, blob := range blobs {
+			var size sql.NullInt64
+			if err := tx.queryRow(ctx, "SELECT SUM(size) FROM blob_part WHERE digest = ?", digest).Scan(&size); err != nil {
+				return err
+			}
+			if size.Int64 != blob.Size() {
+				return fmt.Errorf("%d of %d bytes of blob %.100q are left: %w", size.Int64, blob.Size(), digest, ErrConflict)
+			}
+		}
 		n, err := tx.exec(ctx, `INSERT INTO snapshot (epoch, created, expires, entries, digest, bytes, reason, revision, manifest) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 			ON CONFLICT DO NOTHING`, snap.Epoch, micros(snap.Created), micros(snap.Expires), snap.Entries, snap.Digest, snap.Bytes, snap.Reason, snap.Revision, snap.Manifest)
 		if err == nil && n == 0 {
@@ -284,11 +294,6 @@ func (s *Store) AddSnapshot(ctx context.Context, snap Snapshot, blobs map[string
 		}
 		for _, d := range snap.Deltas {
 			if _, err := tx.exec(ctx, "INSERT INTO snapshot_delta (epoch, from_epoch, digest, bytes) VALUES (?, ?, ?, ?)", snap.Epoch, d.From, d.Digest, d.Bytes); err != nil {
-				return err
-			}
-		}
-		for digest, blob := range blobs {
-			if err := tx.addBlob(ctx, digest, blob); err != nil {
 				return err
 			}
 		}
@@ -306,13 +311,18 @@ func (s *Store) RenewSnapshot(ctx context.Context, snap Snapshot) error {
 
 const blobPart = 4 << 20
 
-func (t *Tx) addBlob(ctx context.Context, digest string, blob []byte) error {
-	for part := 0; part == 0 || part*blobPart < len(blob); part++ {
-		piece := blob[part*blobPart : min(len(blob), (part+1)*blobPart)]
-		if piece == nil {
-			piece = []byte{}
+// addBlob stores the parts of a blob, each in a transaction of its own.
+func (s *Store) addBlob(ctx context.Context, digest string, blob *io.SectionReader) error {
+	piece := make([]byte, min(blobPart, blob.Size()))
+	for part := int64(0); part == 0 || part*blobPart < blob.Size(); part++ {
+		piece = piece[:min(blobPart, blob.Size()-part*blobPart)]
+		if n, err := blob.ReadAt(piece, part*blobPart); n < len(piece) {
+			return err
 		}
-		_, err := t.exec(ctx, "INSERT INTO blob_part (digest, part, size, bytes) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING", digest, part, len(piece), piece)
+		err := s.Write(ctx, func(ctx context.Context, tx *Tx) error {
+			_, err := tx.exec(ctx, "INSERT INTO blob_part (digest, part, size, bytes) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING", digest, part, len(piece), piece)
+			return err
+		})
 		if err != nil {
 			return err
 		}

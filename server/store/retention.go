@@ -206,9 +206,13 @@ func (s *Store) Purge(ctx context.Context, by Actor, now time.Time) (map[string]
 	return counts, err
 }
 
-// keptBlobs is how many of the newest epochs keep their blob. Agents ask for the
-// newest only; the others are for downloads under way and for looking back.
-const keptBlobs = 20
+// Which epochs keep their blobs: agents ask for the newest only; the others are for deltas, for downloads under way
+// and for looking back.
+const (
+	keptBlobs      = 20
+	keptBlobsLarge = 2       // of these many the size does not matter
+	keptBlobBytes  = 4 << 30 // of all that are kept
+)
 
 func (s *Store) purgeBlobs(ctx context.Context) (n int64, err error) {
 	err = s.Write(ctx, func(ctx context.Context, tx *Tx) error {
@@ -217,8 +221,10 @@ func (s *Store) purgeBlobs(ctx context.Context) (n int64, err error) {
 		if _, err = tx.exec(ctx, "DELETE FROM snapshot_delta WHERE epoch < (SELECT MAX(epoch) - 1 FROM snapshot)"); err != nil {
 			return err
 		}
-		n, err = tx.exec(ctx, `DELETE FROM blob_part WHERE digest NOT IN (SELECT digest FROM snapshot ORDER BY epoch DESC LIMIT ?)
-			AND digest NOT IN (SELECT digest FROM snapshot_delta)`, keptBlobs)
+		n, err = tx.exec(ctx, `DELETE FROM blob_part WHERE digest NOT IN (SELECT digest FROM
+				(SELECT digest, SUM(bytes) OVER (ORDER BY epoch DESC) AS total, ROW_NUMBER() OVER (ORDER BY epoch DESC) AS age FROM snapshot) AS epochs
+				WHERE age <= ? AND (age <= ? OR total <= ?))
+			AND digest NOT IN (SELECT digest FROM snapshot_delta)`, keptBlobs, keptBlobsLarge, int64(keptBlobBytes))
 		return err
 	})
 	return n, err

@@ -1,8 +1,10 @@
 package store_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"sync"
 	"testing"
@@ -40,6 +42,7 @@ func TestStore(t *testing.T) {
 		{Name: "EnrolAndClones", Run: testEnrolAndClones},
 		{Name: "Registry", Run: testRegistry},
 		{Name: "SnapshotBlobs", Run: testSnapshotBlobs},
+		{Name: "LargeBlobsAreKeptFewer", Run: testLargeBlobsAreKeptFewer},
 		{Name: "HitsBecomeAlertsOnce", Run: testHitsBecomeAlertsOnce},
 		{Name: "SecondOpinion", Run: testSecondOpinion},
 		{Name: "Retention", Run: testRetention},
@@ -153,16 +156,15 @@ func testRegistry(t *testing.T, s *store.Store) {
 	if err != nil || len(got.Versions) != 1 || len(got.Versions[0].Artifacts) != 1 || got.Versions[0].Source != "git:abc" {
 		t.Errorf("model %+v, %v", got, err)
 	}
-	n := 0
-	err = s.EachFingerprint(ctx, func(a store.ArtifactFingerprint) error {
-		n++
-		if !cmp.Equal(a.Fingerprint, []byte{1, 2}) || a.Kind != api.KindProtected {
-			t.Errorf("fingerprint %+v", a)
-		}
-		return nil
-	})
-	if err != nil || n != 1 {
-		t.Errorf("%d fingerprints, %v", n, err)
+	list, err := s.RegisteredArtifacts(ctx)
+	if err != nil || len(list) != 1 || list[0].ID != id || list[0].Kind != api.KindProtected {
+		t.Errorf("artifacts %+v, %v", list, err)
+	}
+	if fp, err := s.Fingerprint(ctx, id); err != nil || !cmp.Equal(fp, []byte{1, 2}) {
+		t.Errorf("fingerprint %v, %v", fp, err)
+	}
+	if _, err := s.Fingerprint(ctx, "none"); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("fingerprint of nothing: %v", err)
 	}
 	if err := s.DeleteModel(ctx, actor(), "aurora"); err != nil {
 		t.Error(err)
@@ -177,7 +179,7 @@ func testSnapshotBlobs(t *testing.T, s *store.Store) {
 	blob := make([]byte, 4<<20+5)
 	blob[len(blob)-1] = 9
 	snap := store.Snapshot{Epoch: 1, Created: time.Now(), Expires: time.Now().Add(time.Hour), Digest: "bb", Manifest: []byte("m")}
-	if err := s.AddSnapshot(ctx, snap, map[string][]byte{"bb": blob}); err != nil {
+	if err := s.AddSnapshot(ctx, snap, blobs("bb", blob)); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.AddSnapshot(ctx, snap, nil); !errors.Is(err, store.ErrConflict) {
@@ -192,6 +194,62 @@ func testSnapshotBlobs(t *testing.T, s *store.Store) {
 	}
 	if _, err := s.BlobSize(ctx, "cc"); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("unknown blob: %v", err)
+	}
+	var out bytes.Buffer
+	if n, err := s.CopyBlob(ctx, &out, "bb"); err != nil || n != int64(len(blob)) || !bytes.Equal(out.Bytes(), blob) {
+		t.Errorf("copied %d bytes, %v", n, err)
+	}
+	if _, err := s.CopyBlob(ctx, &out, "cc"); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("unknown blob copied: %v", err)
+	}
+	// A blob that is there under the same name and is no longer whole, or was another, makes no epoch.
+	snap.Epoch = 2
+	if err := s.AddSnapshot(ctx, snap, blobs("bb", blob[:9])); !errors.Is(err, store.ErrConflict) {
+		t.Errorf("a blob of another size: %v", err)
+	}
+	snap.Digest = "ee"
+	if err := s.AddSnapshot(ctx, snap, blobs("ee", nil)); err != nil {
+		t.Errorf("empty blob: %v", err)
+	}
+}
+
+func blobs(name string, b []byte) map[string]*io.SectionReader {
+	return map[string]*io.SectionReader{name: io.NewSectionReader(bytes.NewReader(b), 0, int64(len(b)))}
+}
+
+// Twenty epochs keep their blobs, but of large ones few.
+func testLargeBlobsAreKeptFewer(t *testing.T, s *store.Store) {
+	ctx := t.Context()
+	for i := range int64(30) {
+		snap := store.Snapshot{Epoch: i + 1, Created: time.Now(), Expires: time.Now().Add(time.Hour), Digest: fmt.Sprint(i + 1), Bytes: 1 << 20, Manifest: []byte("m")}
+		if i >= 24 {
+			snap.Bytes = 1 << 30
+		}
+		if i == 29 {
+			snap.Bytes = 5 << 30
+		}
+		if err := s.AddSnapshot(ctx, snap, blobs(snap.Digest, []byte{1})); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Purge(ctx, store.ServerActor(), time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		left := 0
+		for e := range i + 1 {
+			if _, err := s.BlobSize(ctx, fmt.Sprint(e+1)); err == nil {
+				left++
+			}
+		}
+		want := min(20, i+1)
+		switch { // once the large ones take 4 GiB, the two newest at least
+		case i == 29:
+			want = 2
+		case i >= 27:
+			want = 4
+		}
+		if int64(left) != want {
+			t.Errorf("after epoch %d: %d blobs, want %d", i+1, left, want)
+		}
 	}
 }
 

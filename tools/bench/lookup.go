@@ -2,17 +2,14 @@ package main
 
 import (
 	"context"
-	"encoding/binary"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"time"
 
 	"weightwarden/fingerprint"
+	"weightwarden/fingerprint/fingerprinttest"
 	"weightwarden/fingerprint/index"
-	"weightwarden/fingerprint/invariant"
-	"weightwarden/fingerprint/sketch"
 	"weightwarden/formats"
 )
 
@@ -21,75 +18,25 @@ import (
 const (
 	size7B    = 13e9
 	sizeSmall = 1
-	meanChunk = 147 << 10 // what the cut rule gives on average
-	blocks7B  = 32        // feed-forward blocks, whose neurons have invariants
 )
 
 // invented returns a fingerprint of a network of bf16 with random contents.
 func invented(seed uint64, bytes int64) *fingerprint.Fingerprint {
-	g := rand.New(rand.NewPCG(seed, 9))
-	f := &fingerprint.Fingerprint{Scheme: fingerprint.Scheme1, KeyID: fingerprint.PublicKey().ID(), Format: "synthetic", Registered: true}
-	shapes := network(formats.BF16, bytes)
-	maker := sketch.NewMaker(make([]byte, 32))
-	for i, s := range shapes {
-		n, _ := formats.BF16.Bytes(s.rows * s.cols)
-		p := fingerprint.Piece{Offset: f.Size, Length: n}
-		for at := int64(0); at < n; at += meanChunk {
-			c := fingerprint.NewChunk(min(meanChunk, n-at), fingerprint.ChunkKey{}, false)
-			binary.LittleEndian.PutUint64(c.Key[:], g.Uint64())
-			binary.LittleEndian.PutUint64(c.Key[8:], g.Uint64())
-			p.Chunks = append(p.Chunks, c)
-		}
-		f.Pieces = append(f.Pieces, p)
-		f.Size += n
-		t := fingerprint.Tensor{Name: fmt.Sprintf("layer.%d.weight", i), DType: formats.BF16, Packing: "plain", Shape: []int64{s.rows, s.cols},
-			Rows: s.rows, Cols: s.cols, Parameters: s.rows * s.cols, Bytes: n, Pieces: []int{i}}
-		t.Sketch = inventedSketch(g, maker, s)
-		f.Tensors = append(f.Tensors, t)
-	}
-	f.Files = []fingerprint.File{{Size: f.Size}}
-	f.Layers = inventedLayers(g, bytes)
-	return f
-}
-
-// inventedLayers returns invariants of as many blocks as a network of 7B has, or of one.
-func inventedLayers(g *rand.Rand, bytes int64) []invariant.Layer {
-	layers := make([]invariant.Layer, 1)
+	blocks := 1
 	if bytes > sizeSmall {
-		layers = make([]invariant.Layer, blocks7B)
+		blocks = fingerprinttest.Blocks7B
 	}
-	for i := range layers {
-		layers[i] = invariant.Layer{Name: fmt.Sprintf("layer.%d.gate", i), Neurons: make([]invariant.Neuron, invariant.Sampled)}
-		for k := range layers[i].Neurons {
-			for c := range layers[i].Neurons[k] {
-				layers[i].Neurons[k][c] = float32(g.NormFloat64())
-			}
-		}
+	var shapes [][2]int64
+	for _, s := range network(formats.BF16, bytes) {
+		shapes = append(shapes, [2]int64{s.rows, s.cols})
 	}
-	return layers
-}
-
-func inventedSketch(g *rand.Rand, maker *sketch.Maker, s shape) *sketch.Tensor {
-	row := func(index int64) sketch.Row {
-		return sketch.Row{Index: index, Norm: 1, Bits: sketch.Bits{g.Uint64(), g.Uint64(), g.Uint64(), g.Uint64()}}
-	}
-	t := &sketch.Tensor{Buckets: 256, Length: s.cols, Count: s.rows, Groups: 4, Sum: make([]float32, 1024)}
-	for _, i := range maker.Sample(s.rows, sketch.AlignedRows) {
-		t.Aligned = append(t.Aligned, row(i))
-	}
-	for range sketch.ContentRows {
-		t.Content = append(t.Content, row(g.Int64N(s.rows)))
-	}
-	for i := range t.Sum {
-		t.Sum[i] = float32(g.NormFloat64())
-	}
-	return t
+	return fingerprinttest.Invented(seed, shapes, blocks)
 }
 
 // lookups measures a file that is registered and one that is not against registries of growing size.
 func lookups(o options, r *report) error {
 	r.printf("## Look-up\n\nThe whole decision once the fingerprint of the file is known, its invariants too, best of 3, against registries of invented models.\n\n")
-	r.printf("7B-size models (%d matrices, %d chunks each):\n\n", len(network(formats.BF16, size7B)), int64(size7B)/meanChunk)
+	r.printf("7B-size models (%d matrices, %d chunks each):\n\n", len(network(formats.BF16, size7B)), int64(size7B)/fingerprinttest.MeanChunk)
 	if err := lookupsOf(o, r, size7B, 10, o.models); err != nil {
 		return err
 	}
