@@ -5,7 +5,7 @@ import (
 	"database/sql"
 	"fmt"
 	"os"
-	"runtime"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -163,32 +163,40 @@ func TestEpochsOfLargeModels(t *testing.T) {
 		}
 	}} {
 		change()
-		runtime.GC()
+		debug.FreeOSMemory()
+		memory := ownMemory()
 		began := time.Now()
 		snap := b.publish()
 		delta := int64(0)
 		if len(snap.Deltas) > 0 {
 			delta = snap.Deltas[0].Bytes
 		}
-		t.Logf("%d models: %d bytes, published in %v, deltas %d, the newest %d bytes, %s", snap.Entries, snap.Bytes, time.Since(began).Round(time.Millisecond), len(snap.Deltas), delta, memoryUsed(t))
+		t.Logf("%d models: %d bytes, published in %v, deltas %d, the newest %d bytes, %d MB of memory at most", snap.Entries, snap.Bytes, time.Since(began).Round(time.Millisecond), len(snap.Deltas), delta, memory()>>20)
 	}
 }
 
-// memoryUsed tells how much the process had at most so far, of its own and with what it mapped.
-func memoryUsed(t *testing.T) string {
-	b, err := os.ReadFile("/proc/self/status")
-	if err != nil {
-		t.Log(err)
-	}
-	var out []string
-	for line := range strings.Lines(string(b)) {
-		for _, name := range []string{"VmHWM", "RssAnon", "RssFile"} {
-			if strings.HasPrefix(line, name) {
-				out = append(out, strings.Join(strings.Fields(line), " "))
+// ownMemory tells how much memory the process had at most that is no mapped file, in bytes, until stop is called.
+func ownMemory() (stop func() int64) {
+	end, most := make(chan struct{}), make(chan int64)
+	go func() {
+		top := int64(0)
+		for {
+			b, _ := os.ReadFile("/proc/self/status")
+			for line := range strings.Lines(string(b)) {
+				if f := strings.Fields(line); len(f) == 3 && f[0] == "RssAnon:" {
+					kb, _ := strconv.ParseInt(f[1], 10, 64)
+					top = max(top, kb<<10)
+				}
+			}
+			select {
+			case <-end:
+				most <- top
+				return
+			case <-time.After(20 * time.Millisecond):
 			}
 		}
-	}
-	return strings.Join(out, ", ")
+	}()
+	return func() int64 { close(end); return <-most }
 }
 
 // TestSizeOfInvented: what is invented is about as large as real fingerprints are.
