@@ -31,7 +31,7 @@ const maxTries = 5
 type Publisher struct {
 	Store  *store.Store
 	Signer note.Signer
-	Dir    string // for files while an epoch is made, as large as the registry; they have no name there
+	Dir    string // for files while an epoch is made, about three times the registry; empty is the system's
 	Now    func() time.Time
 
 	mu sync.Mutex // one build at a time
