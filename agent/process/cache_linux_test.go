@@ -4,7 +4,11 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"os"
 	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -92,6 +96,49 @@ func TestShortLived(t *testing.T) {
 	t.Logf("of %d programs %d named, %d with arguments", count, named, args)
 	if named < count/2 {
 		t.Errorf("%d of %d named", named, count)
+	}
+}
+
+// What a thread of the kernel closes was written by somebody else: who made the file, had it open or names it. Where
+// nobody is known the thread is named, and that it is one.
+func TestBehindTheKernel(t *testing.T) {
+	root, now := t.TempDir(), time.Now()
+	stat := func(pid int, name string, ppid int) {
+		dir := filepath.Join(root, strconv.Itoa(pid))
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		text := fmt.Sprintf("%d (%s) S %d 0 0 0 -1 69238880 0 0 0 0 0 0 0 0 20 0 1 0 31 0 0", pid, name, ppid)
+		if err := os.WriteFile(filepath.Join(dir, "stat"), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stat(2, "kthreadd", 0)
+	stat(50, "kworker/1:2", 2)
+	stat(51, "nfsd", 2)
+	cache := NewCache(Proc{Root: root}, nil)
+	for pid, p := range map[int]api.Process{1 << 29: {Name: "fio", Exe: "/usr/bin/fio"}, 1<<29 + 1: {Name: "cp", Exe: "/bin/cp", Args: []string{"cp", "a.pt", "/mnt/b.bin"}}} {
+		p.PID, p.PPID = pid, 1
+		cache.put(&entry{p: p, born: now.Add(-time.Second)})
+		cache.Exit(pid, now)
+	}
+	tr := NewTracker(Proc{Root: root}, cache)
+	made, unknown := FileID{Dev: 1, Inode: 2}, FileID{Dev: 1, Inode: 3}
+	tr.Made(made, 1<<29, now)
+	tr.Made(unknown, 51, now)
+	for _, c := range []struct {
+		id              FileID
+		path            string
+		name, certainty string
+	}{
+		{made, "/mnt/x.bin", "fio", Likely},
+		{unknown, "/mnt/b.bin", "cp", Guessed},
+		{unknown, "/mnt/x.bin", "kworker/1:2", Exact},
+	} {
+		p, note := tr.Who(c.id, c.path, 50, now)
+		if p == nil || p.Name != c.name || p.Certainty != c.certainty || !strings.Contains(note, `thread of the kernel ("kworker/1:2")`) {
+			t.Errorf("%s: %+v, %q, want %s, %s", c.path, p, note, c.name, c.certainty)
+		}
 	}
 }
 

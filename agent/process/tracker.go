@@ -32,7 +32,14 @@ type Tracker struct {
 
 	mu    sync.Mutex
 	seen  map[FileID]seen
+	made  map[FileID]maker
 	looks *rate.Limiter
+}
+
+// maker is who made a file that is still small.
+type maker struct {
+	pid int
+	at  time.Time
 }
 
 type seen struct {
@@ -49,7 +56,7 @@ const (
 // NewTracker returns a Tracker. ended may be nil.
 func NewTracker(proc Proc, ended Ended) *Tracker {
 	// A look walks /proc: about a millisecond. Twenty a second are two percent of a core.
-	return &Tracker{proc: proc, self: os.Getpid(), ended: ended, seen: map[FileID]seen{}, looks: rate.NewLimiter(20, 20)}
+	return &Tracker{proc: proc, self: os.Getpid(), ended: ended, seen: map[FileID]seen{}, made: map[FileID]maker{}, looks: rate.NewLimiter(20, 20)}
 }
 
 // Observe looks who has the file open for writing and remembers. In a storm of
@@ -106,26 +113,73 @@ func (t *Tracker) Who(id FileID, path string, pid int, written time.Time) (*api.
 	if pid > 0 {
 		if p, ok := t.byPID(pid, written); ok {
 			p.Certainty = Exact
+			if ofKernel(p) {
+				return t.behindKernel(id, path, p, written)
+			}
 			return p, ""
 		}
 		return nil, fmt.Sprintf("the kernel named process %d, but it ended before anything else about it was read", pid)
 	}
-	t.mu.Lock()
-	s, ok := t.seen[id]
-	t.mu.Unlock()
-	if ok && time.Since(s.at) < seenTime && s.writing {
+	s, ok := t.lastSeen(id)
+	if ok && s.writing {
 		p := *s.process
 		return &p, ""
 	}
 	if p, ok := t.named(path, written); ok {
 		return p, ""
 	}
-	if ok && time.Since(s.at) < seenTime {
+	if ok {
 		p := *s.process
 		p.Certainty = Guessed
 		return &p, "it had the file open, but not for writing"
 	}
 	return nil, "this source of events names no process, and none had the file open when the agent looked"
+}
+
+func (t *Tracker) lastSeen(id FileID) (seen, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s, ok := t.seen[id]
+	return s, ok && time.Since(s.at) < seenTime
+}
+
+// Made notes who made a file, before anything is in it.
+func (t *Tracker) Made(id FileID, pid int, at time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.made) >= seenMax {
+		clear(t.made) // a storm: this is a help, not the record
+	}
+	t.made[id] = maker{pid, at}
+}
+
+// ofKernel reports whether a process is a thread of the kernel: all of them come from number 2, and run no program.
+func ofKernel(p *api.Process) bool {
+	const kthreadd = 2
+	return (p.PID == kthreadd || p.PPID == kthreadd) && p.Exe == "" && len(p.Args) == 0
+}
+
+// behindKernel names who wrote what a thread of the kernel closed. It does so for a process that writes through io_uring
+// and ends at once, and for one that keeps no descriptor; and it writes by itself what clients of its file server send.
+func (t *Tracker) behindKernel(id FileID, path string, thread *api.Process, written time.Time) (*api.Process, string) {
+	note := fmt.Sprintf("a thread of the kernel (%.40q) closed the file", thread.Name)
+	t.mu.Lock()
+	m, ok := t.made[id]
+	t.mu.Unlock()
+	if ok && written.Sub(m.at) < seenTime {
+		if p, ok := t.byPID(m.pid, m.at); ok && !ofKernel(p) {
+			p.Certainty = Likely
+			return p, note + "; this process had made it"
+		}
+	}
+	if s, ok := t.lastSeen(id); ok && s.writing {
+		p := *s.process
+		return &p, note + "; this process had it open for writing"
+	}
+	if p, ok := t.named(path, written); ok {
+		return p, note + "; this process names it"
+	}
+	return thread, note + ": who wrote through it is not known (a process that has ended, io_uring, a client of this machine's file server)"
 }
 
 func (t *Tracker) byPID(pid int, at time.Time) (*api.Process, bool) {

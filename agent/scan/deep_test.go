@@ -23,6 +23,8 @@ import (
 type nobody struct{}
 
 func (nobody) Observe(process.FileID) {}
+
+func (nobody) Made(process.FileID, int, time.Time) {}
 func (nobody) Who(process.FileID, string, int, time.Time) (*api.Process, string) {
 	return nil, "nobody looked"
 }

@@ -63,6 +63,8 @@ type Registry struct {
 type Attributor interface {
 	// Observe looks who has the file open now, and remembers.
 	Observe(process.FileID)
+	// Made notes which process made a file.
+	Made(id process.FileID, pid int, at time.Time)
 	// Who names the process behind an event, or says why not. pid is what the
 	// source of the event knows, 0 for nothing.
 	Who(id process.FileID, path string, pid int, written time.Time) (*api.Process, string)
@@ -170,8 +172,11 @@ func (s *Scanner) Submit(ev watch.Event) {
 	if !ok {
 		return
 	}
-	if ev.PID == 0 {
+	switch {
+	case ev.PID == 0:
 		s.deps.Who.Observe(info.ID)
+	case ev.Op == watch.Create:
+		s.deps.Who.Made(info.ID, ev.PID, ev.At)
 	}
 	if s.tooSmall(info.Stamp.Size, ev.Path) {
 		f.Close()
