@@ -105,6 +105,10 @@ func newComparer(reg, sus *Fingerprint) *comparer {
 	return c
 }
 
+// mostCopies bounds how often one chunk of the suspect is matched with every one like it: experts that begun as copies
+// would cost the square of their number.
+const mostCopies = 16
+
 // chunkRef is the place of a registered chunk.
 type chunkRef struct{ piece, chunk int32 }
 
@@ -126,9 +130,16 @@ func (c *comparer) exact() {
 	susOwners := tensorsOf(c.sus)
 	matched := make([]map[int32]bool, len(c.reg.Pieces))
 	votes := make(map[[2]int]int64) // (registered piece, suspect tensor) -> bytes
+	often := make(map[ChunkKey]int) // of chunks that both have many times over, the first suspect ones stand for all
 	for p := range c.sus.Pieces {
 		for _, ch := range c.sus.Pieces[p].Chunks {
-			for _, r := range refs[ch.Key] {
+			of := refs[ch.Key]
+			if len(of) > mostCopies {
+				if often[ch.Key]++; often[ch.Key] > mostCopies {
+					of = nil
+				}
+			}
+			for _, r := range of {
 				if matched[r.piece] == nil {
 					matched[r.piece] = make(map[int32]bool)
 				}

@@ -14,6 +14,10 @@ const (
 	// screened is how many partners are compared in full after that. Which
 	// alignment is tested may be chosen in any way: the bound counts all of them.
 	screened = 4
+	// bandedFrom is the number of partners from which only those are looked at that have bandedVotes bands of their rows
+	// in common: where a quarter of the bits differ, nine of ten. No dense model has so many tensors of one width.
+	bandedFrom  = 4096
+	bandedVotes = 1
 )
 
 // side is one sample of rows: a registered tensor's, or a suspect's along one of
@@ -42,12 +46,19 @@ func newSide(tensor int, transposed bool, rows []sketch.Row) side {
 type partners struct {
 	byLength map[int64][]side
 	common   map[[2]uint64][][2]int // samples' places -> positions of the rows in both
+	banded   map[int64]*banded
+}
+
+// banded are very many partners of one length.
+type banded struct {
+	table *bandTable
+	tried int // alignments that the likely ones are chosen from
 }
 
 // newPartners lists every suspect tensor in both orientations, where columns of
 // it were taken.
 func newPartners(sus *Fingerprint) *partners {
-	p := &partners{byLength: make(map[int64][]side), common: make(map[[2]uint64][][2]int)}
+	p := &partners{byLength: make(map[int64][]side), common: make(map[[2]uint64][][2]int), banded: make(map[int64]*banded)}
 	for s := range sus.Tensors {
 		k := sus.Tensors[s].Sketch
 		if k == nil {
@@ -84,19 +95,58 @@ func (p *partners) positions(a, b *side) [][2]int {
 	return out
 }
 
+// nominated returns, where there are very many partners of that length, the numbers of the likely ones, and how many
+// there are.
+func (p *partners) nominated(r *side, length int64) (numbers []uint32, tried int) {
+	b := p.banded[length]
+	if b == nil {
+		b = newBanded(p.byLength[length], length)
+		p.banded[length] = b
+	}
+	return b.table.nominate(bandKeys(r.rows, length, 1, true), bandedVotes), b.tried
+}
+
+func newBanded(all []side, length int64) *banded {
+	b := &banded{}
+	for i := range all {
+		b.tried += max(1, int(all[i].chosen))
+	}
+	b.table = newBandTable(len(all), func(yield func(uint64, int) bool) {
+		for i := range all {
+			for key := range bandKeys(all[i].rows, length, 1, true) {
+				if !yield(key, i) {
+					return
+				}
+			}
+		}
+	})
+	return b
+}
+
 // candidates returns the sides worth a full comparison with r, and how many there
 // were to choose from.
 func (p *partners) candidates(r *side, length int64) (best []*side, tried int) {
 	all := p.byLength[length]
-	screen := len(all) > screenFrom
+	screen, many := len(all) > screenFrom, len(all) > bandedFrom
+	var numbers []uint32
+	n := len(all)
+	if many {
+		numbers, tried = p.nominated(r, length)
+		n = len(numbers)
+	}
 	var distances [screened]float64
-	for i := range all {
+	for i := range n {
 		s := &all[i]
+		if many {
+			s = &all[numbers[i]]
+		}
 		places := p.positions(r, s)
 		if usable(r, s, places) < minCommon {
 			continue
 		}
-		tried += max(1, int(s.chosen))
+		if !many {
+			tried += max(1, int(s.chosen))
+		}
 		if !screen {
 			best = append(best, s)
 			continue

@@ -41,7 +41,39 @@ func lookups(o options, r *report) error {
 		return err
 	}
 	r.printf("\nModels of a single matrix (4096 x 4096), since a hundred times more of the above take a quarter of a terabyte:\n\n")
-	return lookupsOf(o, r, sizeSmall, 1000, 100*o.models)
+	if err := lookupsOf(o, r, sizeSmall, 1000, 100*o.models); err != nil {
+		return err
+	}
+	return experts(r)
+}
+
+// experts measures a mixture of experts with as many matrices as the largest open one, 58 layers of 256 experts of three.
+func experts(r *report) error {
+	const layers, each = 58, 256
+	var matrices [][2]int64
+	for range layers * each {
+		matrices = append(matrices, [2]int64{2048, 7168}, [2]int64{2048, 7168}, [2]int64{7168, 2048})
+	}
+	db := index.New()
+	e := index.Entry{Model: "experts", Version: "1", Kind: "protected", Artifact: "model", Fingerprint: fingerprinttest.Invented(0, matrices, layers)}
+	if err := db.Add(e); err != nil {
+		return err
+	}
+	row := []string{fmt.Sprint(len(matrices))}
+	for seed := range uint64(2) {
+		start := time.Now()
+		matches, err := db.MatchFile(context.Background(), fingerprinttest.Invented(seed, matrices, layers), nil, fingerprint.Options{})
+		if err != nil {
+			return err
+		}
+		if found := len(matches) > 0; found != (seed == 0) {
+			return fmt.Errorf("mixture of experts: look-up of %d gave %d matches", seed, len(matches))
+		}
+		row = append(row, fmt.Sprintf("%.1f s", time.Since(start).Seconds()))
+	}
+	r.printf("\nA mixture of experts of which every expert is a tensor, a file of 1.3 TB in bf16, against a registry that has one such model:\n\n")
+	r.table([]string{"matrices", "the model itself", "another of its architecture"}, [][]string{row})
+	return nil
 }
 
 // lookupsOf measures registries of models of one size, from least to most of them.
