@@ -125,7 +125,7 @@ func (a *Action) applyToCase(w *Work, s *State) error {
 		w.note("title", "Title: %s", a.Value)
 		return nil
 	case "subject":
-		if a.Value != "" && a.Value == w.Case.OwnerName {
+		if SamePerson(a.Value, w.Case.OwnerName) {
 			return refused("%.80q owns the case and cannot be its subject", a.Value)
 		}
 		w.Case.Subject = a.Value

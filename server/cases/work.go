@@ -95,7 +95,7 @@ func (w *Work) Take(id, name string) error {
 	if err := w.open(); err != nil {
 		return err
 	}
-	if name == w.Case.Subject && name != "" {
+	if SamePerson(name, w.Case.Subject) {
 		return refused("the case concerns %q, who cannot own it", name)
 	}
 	w.Case.Owner, w.Case.OwnerName = id, name

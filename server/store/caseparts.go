@@ -72,12 +72,16 @@ func (t *Tx) quietCase(ctx context.Context, user string) (string, error) {
 	if user == "" {
 		return "", nil
 	}
-	var id string
-	err := t.queryRow(ctx, "SELECT id FROM case_file WHERE subject = ? AND closed = 0 AND restricted = 1 ORDER BY number LIMIT 1", user).Scan(&id)
-	if err == sql.ErrNoRows { // Scan returns it as it is
-		return "", nil
+	rows, err := t.query(ctx, "SELECT id, subject FROM case_file WHERE subject <> '' AND closed = 0 AND restricted = 1 ORDER BY number")
+	open, err := collect(rows, err, func(r *sql.Rows) (c cases.Case, err error) {
+		return c, r.Scan(&c.ID, &c.Subject)
+	})
+	for _, c := range open {
+		if cases.SamePerson(user, c.Subject) {
+			return c.ID, err
+		}
 	}
-	return id, err
+	return "", err
 }
 
 // tellQuietly joins an alert to a restricted case and tells who works on it.
@@ -96,7 +100,7 @@ func (t *Tx) tellQuietly(ctx context.Context, id, alert string) error {
 
 // addMember lets somebody know of a case; its subject never can.
 func (t *Tx) addMember(ctx context.Context, by Actor, c *cases.Case, m cases.Member) error {
-	if c.Subject != "" && (m.Name == c.Subject || m.Actor == c.Subject) {
+	if cases.SamePerson(m.Name, c.Subject) || cases.SamePerson(m.Actor, c.Subject) {
 		return fmt.Errorf("the case concerns %.80q, who may not know of it: %w", m.Name, ErrConflict)
 	}
 	_, err := t.exec(ctx, "INSERT INTO case_member (case_id, actor, name, added, added_by) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
@@ -107,13 +111,17 @@ func (t *Tx) addMember(ctx context.Context, by Actor, c *cases.Case, m cases.Mem
 // subjectIsOutside refuses a restricted case whose subject, which its hits may have
 // named only now, is one of its members.
 func (t *Tx) subjectIsOutside(ctx context.Context, c *cases.Case) error {
-	if !c.Restricted {
+	if !c.Restricted || c.Subject == "" {
 		return nil
 	}
-	var n int
-	err := t.queryRow(ctx, "SELECT COUNT(*) FROM case_member WHERE case_id = ? AND ? <> '' AND (name = ? OR actor = ?)", c.ID, c.Subject, c.Subject, c.Subject).Scan(&n)
-	if err == nil && n > 0 {
-		err = fmt.Errorf("the case concerns %.80q, who is a member of it: %w", c.Subject, ErrConflict)
+	rows, err := t.query(ctx, "SELECT actor, name FROM case_member WHERE case_id = ?", c.ID)
+	members, err := collect(rows, err, func(r *sql.Rows) (m cases.Member, err error) {
+		return m, r.Scan(&m.Actor, &m.Name)
+	})
+	for _, m := range members {
+		if cases.SamePerson(m.Name, c.Subject) || cases.SamePerson(m.Actor, c.Subject) {
+			return fmt.Errorf("the case concerns %.80q, who is a member of it: %w", c.Subject, ErrConflict)
+		}
 	}
 	return err
 }

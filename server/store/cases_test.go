@@ -220,8 +220,10 @@ func testSubjectIsNoMember(t *testing.T, s *store.Store) {
 	if err := s.AddCaseMember(t.Context(), ana, id, cases.Member{Actor: bob.ID, Name: bob.Name}); err != nil {
 		t.Fatal(err)
 	}
-	if err := act(t, s, ana, id, cases.Action{Do: "subject", Value: "bob"}); !errors.Is(err, store.ErrConflict) {
-		t.Errorf("a member becomes the subject: %v", err)
+	for _, name := range []string{"bob", "BOB@corp.example", `CORP\bob`} {
+		if err := act(t, s, ana, id, cases.Action{Do: "subject", Value: name}); !errors.Is(err, store.ErrConflict) {
+			t.Errorf("a member becomes the subject as %q: %v", name, err)
+		}
 	}
 	if err := s.JoinAlerts(t.Context(), ana, pb(t), id, []string{alertOf(t, s, 1, "bob")}); !errors.Is(err, store.ErrConflict) {
 		t.Errorf("a member becomes the subject by his hits: %v", err)
@@ -286,8 +288,10 @@ func testRestrictedCase(t *testing.T, s *store.Store) {
 	if a, err := s.Alert(t.Context(), alert); err != nil || a.CaseID != "" {
 		t.Errorf("the alert names it: %+v, %v", a, err)
 	}
-	if err := s.AddCaseMember(t.Context(), ana, id, cases.Member{Actor: "x", Name: "mallory"}); !errors.Is(err, store.ErrConflict) {
-		t.Errorf("the subject becomes a member: %v", err)
+	for _, m := range []cases.Member{{Actor: "x", Name: "mallory"}, {Actor: "x", Name: "Mallory@corp.example"}, {Actor: `CORP\MALLORY`, Name: "M."}} {
+		if err := s.AddCaseMember(t.Context(), ana, id, m); !errors.Is(err, store.ErrConflict) {
+			t.Errorf("the subject becomes a member as %+v: %v", m, err)
+		}
 	}
 	if err := s.AddCaseMember(t.Context(), ana, id, cases.Member{Actor: bob.ID, Name: bob.Name}); err != nil {
 		t.Fatal(err)
@@ -295,7 +299,7 @@ func testRestrictedCase(t *testing.T, s *store.Store) {
 	read(t, s, bob, id)
 	alertOf(t, s, 2, "mallory") // joins the open alert: nothing to tell
 	other := hit(3)
-	other.User, other.Destination.Class = api.User{Name: "mallory"}, "network"
+	other.User, other.Destination.Class = api.User{Name: `CORP\Mallory`}, "network"
 	if _, err := s.AddHits(t.Context(), "a1", []api.Hit{other}, always(1)); err != nil {
 		t.Fatal(err)
 	}
