@@ -19,6 +19,7 @@ type Case struct {
 	PlaybookVersion string              `json:"playbook_version"`
 	Phase           string              `json:"phase"`
 	Severity        int                 `json:"severity"` // 1 critical .. 4 low
+	Worst           int                 `json:"-"`        // severity it ever had
 	Vector          string              `json:"vector"`
 	TLP             string              `json:"tlp"`        // traffic light protocol: "RED", "AMBER+STRICT", "AMBER", "GREEN", "CLEAR"
 	Restricted      bool                `json:"restricted"` // only its members know of it
@@ -208,7 +209,7 @@ type Approval struct {
 
 // What needs two people.
 const (
-	ApproveFalsePositive = "close_false_positive" // of a critical case
+	ApproveFalsePositive = "close_false_positive" // or as a test, of a case that is or was critical
 	ApproveLiftHold      = "lift_hold"
 )
 

@@ -164,8 +164,9 @@ func (p *Playbook) CanClose(resolution string, s *State) error {
 	if s.Case.Owner == "" {
 		return refused("the case has no owner")
 	}
-	if resolution == "false_positive" && s.Case.Severity == 1 && !slices.Contains(s.Agreed, ApproveFalsePositive) {
-		return refused("closing a critical case as a false positive needs a second person: ask for approval")
+	critical := s.Case.Severity == 1 || s.Case.Worst == 1
+	if critical && (resolution == "false_positive" || resolution == "test") && !slices.Contains(s.Agreed, ApproveFalsePositive) {
+		return refused("closing a case that is or was critical as a false positive or a test needs a second person: ask for approval")
 	}
 	if resolution != "true_positive" {
 		return nil

@@ -107,7 +107,7 @@ func (w *world) phases(pb *cases.Playbook, who store.Actor, p plot, start time.T
 		do(after+2*time.Minute, func() error {
 			return w.act(pb, who, *id, cases.Action{Do: "write", Summary: &summary, RootCause: &cause, Lessons: &lessons})
 		})
-		if p.resolution == "false_positive" {
+		if p.resolution == "false_positive" || p.resolution == "test" {
 			do(after+3*time.Minute, func() error { return w.agree(who, *id) })
 		}
 		do(after+5*time.Minute, func() error { return w.act(pb, who, *id, cases.Action{Do: "close", Value: p.resolution}) })

@@ -98,8 +98,10 @@ func (s *Store) AddAuthorisation(ctx context.Context, by Actor, a Authorisation)
 // ApproveAuthorisation is the second person's word; it cannot be the first's.
 func (s *Store) ApproveAuthorisation(ctx context.Context, by Actor, id string) error {
 	return s.Write(ctx, func(ctx context.Context, tx *Tx) error {
-		n, err := tx.exec(ctx, "UPDATE authorisation SET approved_by = ? WHERE id = ? AND created_by <> ? AND revoked = 0", by.ID, id, by.ID)
-		if err == nil && n == 0 {
+		ok, err := tx.second(ctx, by, "SELECT created_by FROM authorisation WHERE id = ? AND revoked = 0", id)
+		if err == nil && ok {
+			_, err = tx.exec(ctx, "UPDATE authorisation SET approved_by = ? WHERE id = ? AND revoked = 0", by.ID, id)
+		} else if err == nil {
 			err = fmt.Errorf("authorisation %.100q needs the approval of somebody else than who added it: %w", id, ErrConflict)
 		}
 		if err != nil {

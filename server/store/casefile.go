@@ -11,7 +11,7 @@ import (
 
 const caseColumns = `c.id, c.number, c.title, c.playbook, c.playbook_version, c.phase, c.severity, c.vector, c.tlp, c.restricted, c.hold, c.subject, c.actor,
 	c.actor_reason, c.owner, c.owner_name, c.summary, c.root_cause, c.lessons, c.models, c.facts, c.overrides, c.resolution, c.opened_by, c.occurred,
-	c.detected, c.opened, c.acknowledged, c.triaged, c.contained, c.closed, c.updated, c.revision`
+	c.detected, c.opened, c.acknowledged, c.triaged, c.contained, c.closed, c.updated, c.revision, c.worst`
 
 func scanCase(row interface{ Scan(...any) error }, more ...any) (cases.Case, error) {
 	var c cases.Case
@@ -19,7 +19,7 @@ func scanCase(row interface{ Scan(...any) error }, more ...any) (cases.Case, err
 	var models, facts, overrides string
 	err := row.Scan(append([]any{&c.ID, &c.Number, &c.Title, &c.Playbook, &c.PlaybookVersion, &c.Phase, &c.Severity, &c.Vector, &c.TLP, &restricted, &hold, &c.Subject,
 		&c.Actor, &c.ActorReason, &c.Owner, &c.OwnerName, &c.Summary, &c.RootCause, &c.Lessons, &models, &facts, &overrides, &c.Resolution, &c.OpenedBy, &occurred,
-		&detected, &opened, &ack, &triaged, &contained, &closed, &updated, &c.Revision}, more...)...)
+		&detected, &opened, &ack, &triaged, &contained, &closed, &updated, &c.Revision, &c.Worst}, more...)...)
 	if err != nil {
 		return c, err
 	}
@@ -54,15 +54,16 @@ func (t *Tx) putCase(ctx context.Context, c *cases.Case) error {
 	}
 	args := []any{c.ID, c.Number, c.Title, c.Playbook, c.PlaybookVersion, c.Phase, c.Severity, c.Vector, c.TLP, boolInt(c.Restricted), boolInt(c.Hold), c.Subject, c.Actor,
 		c.ActorReason, c.Owner, c.OwnerName, c.Summary, c.RootCause, c.Lessons, models, facts, overrides, c.Resolution, c.OpenedBy, micros(c.Occurred),
-		micros(c.Detected), micros(c.Opened), micros(c.Acknowledged), micros(c.Triaged), micros(c.Contained), micros(c.Closed), micros(c.Updated), c.Revision}
+		micros(c.Detected), micros(c.Opened), micros(c.Acknowledged), micros(c.Triaged), micros(c.Contained), micros(c.Closed), micros(c.Updated), c.Revision, c.Severity}
 	_, err := t.exec(ctx, `INSERT INTO case_file (id, number, title, playbook, playbook_version, phase, severity, vector, tlp, restricted, hold, subject, actor,
 		actor_reason, owner, owner_name, summary, root_cause, lessons, models, facts, overrides, resolution, opened_by, occurred, detected, opened, acknowledged,
-		triaged, contained, closed, updated, revision) VALUES (`+marks(len(args))+`) ON CONFLICT (id) DO UPDATE SET title = excluded.title, phase = excluded.phase,
+		triaged, contained, closed, updated, revision, worst) VALUES (`+marks(len(args))+`) ON CONFLICT (id) DO UPDATE SET title = excluded.title, phase = excluded.phase,
 		severity = excluded.severity, vector = excluded.vector, tlp = excluded.tlp, restricted = excluded.restricted, hold = excluded.hold, subject = excluded.subject,
 		actor = excluded.actor, actor_reason = excluded.actor_reason, owner = excluded.owner, owner_name = excluded.owner_name, summary = excluded.summary,
 		root_cause = excluded.root_cause, lessons = excluded.lessons, models = excluded.models, facts = excluded.facts, overrides = excluded.overrides,
 		resolution = excluded.resolution, occurred = excluded.occurred, detected = excluded.detected, acknowledged = excluded.acknowledged,
-		triaged = excluded.triaged, contained = excluded.contained, closed = excluded.closed, updated = excluded.updated, revision = excluded.revision`, args...)
+		triaged = excluded.triaged, contained = excluded.contained, closed = excluded.closed, updated = excluded.updated, revision = excluded.revision,
+		worst = CASE WHEN excluded.worst < case_file.worst THEN excluded.worst ELSE case_file.worst END`, args...)
 	return err
 }
 

@@ -244,9 +244,11 @@ func (s *Store) DecideApproval(ctx context.Context, by Actor, id, approval strin
 		if err != nil {
 			return nil, notFound(err, "approval", approval)
 		}
-		n, err := tx.exec(ctx, "UPDATE case_approval SET decided = ?, decided_by = ?, approved = ? WHERE id = ? AND decided = 0 AND asked_by <> ?",
-			micros(tx.s.now()), by.Name, boolInt(approved), approval, by.ID)
-		if err == nil && n == 0 {
+		ok, err := tx.second(ctx, by, "SELECT asked_by FROM case_approval WHERE id = ? AND decided = 0", approval)
+		if err == nil && ok {
+			_, err = tx.exec(ctx, "UPDATE case_approval SET decided = ?, decided_by = ?, approved = ? WHERE id = ? AND decided = 0",
+				micros(tx.s.now()), by.Name, boolInt(approved), approval)
+		} else if err == nil {
 			err = fmt.Errorf("this needs somebody else than who asked, and is decided once: %w", ErrConflict)
 		}
 		if err != nil {

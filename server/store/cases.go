@@ -363,8 +363,12 @@ func caseState(ctx context.Context, q querier, w *cases.Work) (*cases.State, err
 	if err != nil {
 		return nil, err
 	}
+	var begun sql.NullInt64 // when the case was opened, or opened again: what was agreed before is settled
+	if err := q.queryRow(ctx, "SELECT MAX(noted) FROM case_event WHERE case_id = ? AND kind = 'opened'", w.Case.ID).Scan(&begun); err != nil {
+		return nil, err
+	}
 	for _, a := range approvals {
-		if a.Approved {
+		if a.Approved && !a.Decided.Before(fromMicros(begun.Int64)) {
 			s.Agreed = append(s.Agreed, a.Action)
 		}
 	}

@@ -73,6 +73,24 @@ func act(t *testing.T, s *store.Store, by store.Actor, id string, a cases.Action
 	return s.ChangeCase(t.Context(), by, pb(t), store.ActionChange(id, 0, &a))
 }
 
+// closeAgreed closes a case that takes a second person.
+func closeAgreed(t *testing.T, s *store.Store, by, second store.Actor, id, resolution string) {
+	t.Helper()
+	if err := s.AddCaseMember(t.Context(), by, id, cases.Member{Actor: second.ID, Name: second.Name}); err != nil {
+		t.Fatal(err)
+	}
+	ask, err := s.AskApproval(t.Context(), by, id, cases.ApproveFalsePositive, "it is settled")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.DecideApproval(t.Context(), second, id, ask, true); err != nil {
+		t.Fatal(err)
+	}
+	if err := act(t, s, by, id, cases.Action{Do: "close", Value: resolution}); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func read(t *testing.T, s *store.Store, by store.Actor, id string) *store.CaseFile {
 	t.Helper()
 	f, err := s.Case(t.Context(), by, pb(t), id)
@@ -119,11 +137,12 @@ func testCaseFromAlertToClose(t *testing.T, s *store.Store) {
 		t.Error("a copy that was seen again is not back")
 	}
 	summary := "It was a test."
-	for _, x := range []cases.Action{{Do: "take"}, {Do: "write", Summary: &summary}, {Do: "close", Value: "test"}} {
+	for _, x := range []cases.Action{{Do: "take"}, {Do: "write", Summary: &summary}} {
 		if err := act(t, s, ana, id, x); err != nil {
 			t.Fatalf("%s: %v", x.Do, err)
 		}
 	}
+	closeAgreed(t, s, ana, person("bob"), id, "test")
 	if a, err = s.Alert(t.Context(), alert); err != nil || a.State != store.AlertClosed || a.Resolution != "test" {
 		t.Errorf("alert of a closed case: %+v, %v", a, err)
 	}
@@ -342,8 +361,10 @@ func testTwoPeople(t *testing.T, s *store.Store) {
 			t.Fatal(err)
 		}
 	}
-	if err := act(t, s, ana, id, cases.Action{Do: "close", Value: "false_positive"}); !errors.Is(err, cases.ErrRefused) {
-		t.Errorf("critical case closed as a false alarm by one: %v", err)
+	for _, x := range []cases.Action{{Do: "close", Value: "false_positive"}, {Do: "close", Value: "test"}, {Do: "severity", Value: "low", Reason: "so that I can close it"}, {Do: "close", Value: "false_positive"}} {
+		if err := act(t, s, ana, id, x); x.Do == "close" && !errors.Is(err, cases.ErrRefused) || x.Do != "close" && err != nil {
+			t.Errorf("critical case closed as a false alarm by one: %+v: %v", x, err)
+		}
 	}
 	ask, err := s.AskApproval(t.Context(), ana, id, cases.ApproveFalsePositive, "it is a fixture")
 	if err != nil {
@@ -361,6 +382,13 @@ func testTwoPeople(t *testing.T, s *store.Store) {
 	if err := act(t, s, ana, id, cases.Action{Do: "close", Value: "false_positive"}); err != nil {
 		t.Errorf("with two people: %v", err)
 	}
+	if err := act(t, s, ana, id, cases.Action{Do: "reopen", Reason: "a new hit"}); err != nil {
+		t.Error(err)
+	}
+	if err := act(t, s, ana, id, cases.Action{Do: "close", Value: "false_positive"}); !errors.Is(err, cases.ErrRefused) {
+		t.Errorf("what was agreed before the case was opened again: %v", err)
+	}
+	closeAgreed(t, s, ana, bob, id, "false_positive")
 	lift, err := s.AskApproval(t.Context(), bob, id, cases.ApproveLiftHold, "settled")
 	if err != nil {
 		t.Fatal(err)

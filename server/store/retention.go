@@ -100,8 +100,10 @@ func (s *Store) AddHold(ctx context.Context, by Actor, h Hold) (Hold, error) {
 // LiftHold ends a hold. It takes somebody else than who put it in force.
 func (s *Store) LiftHold(ctx context.Context, by Actor, id string) error {
 	return s.Write(ctx, func(ctx context.Context, tx *Tx) error {
-		n, err := tx.exec(ctx, "UPDATE hold SET lifted = ?, lifted_by = ? WHERE id = ? AND lifted = 0 AND created_by <> ?", micros(s.now()), by.ID, id, by.ID)
-		if err == nil && n == 0 {
+		ok, err := tx.second(ctx, by, "SELECT created_by FROM hold WHERE id = ? AND lifted = 0", id)
+		if err == nil && ok {
+			_, err = tx.exec(ctx, "UPDATE hold SET lifted = ?, lifted_by = ? WHERE id = ? AND lifted = 0", micros(s.now()), by.ID, id)
+		} else if err == nil {
 			err = fmt.Errorf("hold %.100q is not in force, or was put in force by you and takes somebody else to lift: %w", id, ErrConflict)
 		}
 		if err != nil {

@@ -321,6 +321,36 @@ func testAuthorisedCopiesMakeNoAlert(t *testing.T, s *store.Store) {
 	if err := s.ApproveAuthorisation(ctx, actor(), a.ID); !errors.Is(err, store.ErrConflict) {
 		t.Errorf("own approval: %v", err)
 	}
+	// A token that the same person made, or one of his tokens did, is the same person.
+	own, err := s.AddToken(ctx, actor(), store.Token{Name: "own", Roles: []string{"admin"}}, []byte("own"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	owns, err := s.AddToken(ctx, store.Actor{Kind: "token", ID: own.ID}, store.Token{Name: "own again", Roles: []string{"approver"}}, []byte("owns"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range []string{own.ID, owns.ID} {
+		if err := s.ApproveAuthorisation(ctx, store.Actor{Kind: "token", ID: id}, a.ID); !errors.Is(err, store.ErrConflict) {
+			t.Errorf("approval by an own token: %v", err)
+		}
+	}
+	// Tokens of the server's first token are people, where there are no accounts.
+	first, err := s.AddToken(ctx, store.ServerActor(), store.Token{Name: "first", Roles: []string{"admin"}}, []byte("first"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := s.AddToken(ctx, store.Actor{Kind: "token", ID: first.ID}, store.Token{Name: "second", Roles: []string{"approver"}}, []byte("second"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := s.AddAuthorisation(ctx, store.Actor{Kind: "token", ID: first.ID}, store.Authorisation{Model: "aurora", Host: "other", Expires: time.Now().Add(time.Hour)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.ApproveAuthorisation(ctx, store.Actor{Kind: "token", ID: second.ID}, b.ID); err != nil {
+		t.Errorf("approval by a second token: %v", err)
+	}
 	if err := s.ApproveAuthorisation(ctx, store.Actor{ID: "second"}, a.ID); err != nil {
 		t.Fatal(err)
 	}

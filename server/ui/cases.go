@@ -474,7 +474,7 @@ func unmet(checks []cases.Check) bool { return len(cases.Unmet(checks)) > 0 }
 func approvalName(action string) string {
 	switch action {
 	case cases.ApproveFalsePositive:
-		return "close as a false alarm"
+		return "close as a false alarm or a test"
 	case cases.ApproveLiftHold:
 		return "lift the legal hold"
 	}
