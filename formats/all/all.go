@@ -4,6 +4,7 @@ package all
 import (
 	"weightwarden/formats"
 	"weightwarden/formats/archive/embedded"
+	"weightwarden/formats/archive/gitpack"
 	"weightwarden/formats/archive/lfs"
 	"weightwarden/formats/archive/sevenzip"
 	"weightwarden/formats/archive/stream"
@@ -52,6 +53,7 @@ func Decoders() formats.Decoders {
 			tar.Container{},
 			zip.Container{},
 			sevenzip.Container{},
+			gitpack.Container{},
 		}, stream.All()...),
 		Disguises: append(text.All(), embedded.Container{}),
 	}

@@ -23,7 +23,7 @@ type Container struct {
 }
 
 // All returns a Container for every kind.
-func All() []formats.Container { return []formats.Container{Base64(), Hex()} }
+func All() []formats.Container { return []formats.Container{Base64(), Hex(), Within{}} }
 
 // Hex is pairs of hexadecimal digits.
 func Hex() Container {

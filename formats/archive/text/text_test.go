@@ -48,6 +48,20 @@ func TestModelsAsText(t *testing.T) {
 			t.Errorf("%s: %+v, %v", name, m, err)
 		}
 	}
+	for name, s := range map[string]string{
+		"a mail": "From: a@example.com\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=x\r\n\r\nHello.\r\n" + strings.Repeat("Some words to begin with, as people do.\r\n", 30) +
+			"--x\r\nContent-Transfer-Encoding: base64\r\n\r\n" + wrapped(std, 76, "\r\n") + "\r\n--x--\r\n",
+		"no blank line": strings.Repeat("a line of text\n", 50) + "data\n" + wrapped(std, 76, "\n"),
+		"PEM":           strings.Repeat("a comment in front\n", 40) + "-----BEGIN MODEL-----\n" + wrapped(std, 64, "\n") + "-----END MODEL-----\n",
+		"JSON":          `{"name": "` + strings.Repeat("x y ", 200) + `", "weights": "` + std + `", "n": 1}`,
+		"a data URL":    "<html><body>" + strings.Repeat("<p>text</p>\n", 300_000) + `<a href="data:application/octet-stream;base64,` + std + `">w</a>`,
+		"second run":    strings.Repeat("some text, ", 60) + base64.StdEncoding.EncodeToString([]byte(strings.Repeat("picture", 1000))) + " and\n" + std + "\n",
+	} {
+		m, err := all.Decoders().Decode(t.Context(), formats.BytesSource(s), formats.Limits{})
+		if err != nil || m.Format != "base64(gguf)" || len(m.Tensors) != len(whole.Tensors) {
+			t.Errorf("%s: %+v, %v", name, m, err)
+		}
+	}
 	half, err := all.Decoders().Decode(t.Context(), formats.BytesSource(std[:len(std)/2]), formats.Limits{})
 	if err != nil || len(half.Tensors) == 0 {
 		t.Errorf("half of it: %v", err)
@@ -72,6 +86,7 @@ func FuzzOpen(f *testing.F) {
 	f.Add([]byte(strings.Repeat("QUJDREVG", 100)))
 	f.Add([]byte(strings.Repeat("00ff\n", 200)))
 	f.Add([]byte(strings.Repeat("A", 600) + "="))
+	f.Add([]byte(strings.Repeat("some words ", 60) + "base64\n" + wrapped(strings.Repeat("QUJDREVG", 500), 76, "\r\n") + "\n\n" + strings.Repeat("x", 3000)))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		for _, c := range text.All() {
 			head := data[:min(len(data), formats.HeadBytes)]
