@@ -227,7 +227,7 @@ func (w *worker) rawRows(v *quant.View, p int, rowBytes int64) func(row []float3
 // A quick look reads at most this part of the file, or the floor if that is more,
 // and never more than the ceiling; but always minSample rows of each matrix.
 const (
-	quickShare   = 128
+	quickShare   = 192
 	quickFloor   = 16 << 20
 	quickCeiling = 384 << 20
 	minSample    = 16
