@@ -31,7 +31,7 @@ func (r *report) fresh() string {
 
 const preface = `# Performance
 
-Written by ` + "`make bench`" + `; every figure but those of the last section was measured in that run, on the machine named. A ratio is the median over
+Written by ` + "`make bench`" + `; every figure but those of the last section was measured on the machine named. A ratio is the median over
 paired runs, one right after the other on the same file in the page cache, so that load by others hits both. *Processor
 time* (user and system, of all threads) is shown beside wall time because it is what a busy machine gives up.
 
