@@ -1,5 +1,6 @@
 // Package text opens files that were written as text to pass where only text may:
-// base64 (RFC 4648, both alphabets) and hexadecimal digits, with line ends anywhere.
+// base64 (RFC 4648, both alphabets) and hexadecimal digits, with line ends anywhere, and
+// decimal numbers.
 package text
 
 import (
@@ -23,7 +24,7 @@ type Container struct {
 }
 
 // All returns a Container for every kind.
-func All() []formats.Container { return []formats.Container{Base64(), Hex(), Within{}} }
+func All() []formats.Container { return []formats.Container{Base64(), Hex(), Within{}, Numbers{}} }
 
 // Hex is pairs of hexadecimal digits.
 func Hex() Container {

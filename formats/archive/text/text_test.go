@@ -85,6 +85,7 @@ func TestOtherText(t *testing.T) {
 func FuzzOpen(f *testing.F) {
 	f.Add([]byte(strings.Repeat("QUJDREVG", 100)))
 	f.Add([]byte(strings.Repeat("00ff\n", 200)))
+	f.Add([]byte(strings.Repeat("-1.2345e-3,0.0625,", 60)))
 	f.Add([]byte(strings.Repeat("A", 600) + "="))
 	f.Add([]byte(strings.Repeat("some words ", 60) + "base64\n" + wrapped(strings.Repeat("QUJDREVG", 500), 76, "\r\n") + "\n\n" + strings.Repeat("x", 3000)))
 	f.Fuzz(func(t *testing.T, data []byte) {
