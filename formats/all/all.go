@@ -12,6 +12,7 @@ import (
 	"weightwarden/formats/archive/text"
 	"weightwarden/formats/archive/zip"
 	"weightwarden/formats/coreml"
+	"weightwarden/formats/flax"
 	"weightwarden/formats/gguf"
 	"weightwarden/formats/hdf5"
 	"weightwarden/formats/npy"
@@ -46,6 +47,7 @@ func Decoders() formats.Decoders {
 			tensorrt.Decoder{},
 			zarr.Decoder{},
 			ocdbt.Decoder{},
+			flax.Decoder{},
 			lfs.Decoder{},
 			sharded.Decoder{Shards: []formats.Decoder{safetensors.Decoder{}, pytorch.Decoder{}}},
 		},
