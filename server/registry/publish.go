@@ -31,7 +31,7 @@ const maxTries = 5
 type Publisher struct {
 	Store  *store.Store
 	Signer note.Signer
-	Dir    string // for files while an epoch is made, about three times the registry; empty is the system's
+	Dir    string // for files while an epoch is made, about three times the registry; the system's where it cannot be written
 	Now    func() time.Time
 
 	mu sync.Mutex // one build at a time

@@ -184,9 +184,13 @@ func (w *work) fetch(ctx context.Context, blob string) (*blobFile, error) {
 }
 
 func (w *work) create() (*blobFile, error) {
-	f, err := os.CreateTemp(w.dir, "publishing-*")
-	if err != nil {
-		return nil, err
+	const name = "publishing-*"
+	f, err := os.CreateTemp(w.dir, name)
+	if err != nil { // the folder may hold keys only, mounted read-only
+		var other error
+		if f, other = os.CreateTemp("", name); other != nil {
+			return nil, errors.Join(err, other)
+		}
 	}
 	// Without a name nothing is left of it, however this program ends. Where that cannot be, close removes it.
 	_ = os.Remove(f.Name())

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"fmt"
 	"os"
+	"path/filepath"
 	"runtime/debug"
 	"slices"
 	"strconv"
@@ -114,6 +115,14 @@ func TestEpochsFollowTheRegistry(t *testing.T) {
 	if err != nil || len(left) > 0 {
 		t.Errorf("left in the folder: %v, %v", left, err)
 	}
+}
+
+// A server whose data folder cannot be written publishes all the same.
+func TestPublishWithoutAFolder(t *testing.T) {
+	b := newBench(t)
+	b.Dir = filepath.Join(t.TempDir(), "not there")
+	b.addInvented("m", "a", 1, [][2]int64{{256, 256}})
+	b.check(b.publish())
 }
 
 // Without the epoch before, or with one that is damaged, the next is made from the start.
