@@ -36,16 +36,6 @@ type Classifier struct {
 	Cloud     []string // further folders that a sync client uploads
 }
 
-// Outside reports whether a class is a way off the machine, for what is judged
-// first.
-func Outside(class string) bool {
-	switch class {
-	case Removable, Network, CloudSync, FUSERemote, GitRemote:
-		return true
-	}
-	return false
-}
-
 // cloudFolder recognises the folders of sync clients by the names that these
 // clients give them.
 func (c Classifier) cloudFolder(path string) (product string, ok bool) {

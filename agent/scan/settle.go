@@ -3,8 +3,6 @@ package scan
 import (
 	"context"
 	"time"
-
-	"weightwarden/agent/process"
 )
 
 // holdFor is how long an open descriptor may wait with a file: longer, and it
@@ -140,12 +138,4 @@ func (s *Scanner) ready(it *item) {
 		s.shedLocked(it)
 		s.mu.Unlock()
 	}
-}
-
-// Writing reports whether an inode waits for its writer.
-func (s *Scanner) Writing(id process.FileID) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	_, ok := s.pending[id]
-	return ok
 }

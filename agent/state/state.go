@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
 
 	"weightwarden/internal/api"
 )
@@ -117,7 +118,7 @@ func Open(path string) (*Store, error) {
 	if s.db, err = openDB(path); errors.Is(err, errDamaged) {
 		err = s.moveAside(err)
 	}
-	if errors.Is(err, bbolt.ErrTimeout) {
+	if errors.Is(err, bolterrors.ErrTimeout) {
 		return nil, fmt.Errorf("state: %s is in use by another agent", path)
 	}
 	if err != nil {
@@ -174,7 +175,7 @@ func openDB(path string) (*bbolt.DB, error) {
 func damage(err error) error {
 	var path *os.PathError
 	var errno syscall.Errno
-	if errors.Is(err, errDamaged) || errors.Is(err, bbolt.ErrTimeout) || errors.As(err, &path) || errors.As(err, &errno) {
+	if errors.Is(err, errDamaged) || errors.Is(err, bolterrors.ErrTimeout) || errors.As(err, &path) || errors.As(err, &errno) {
 		return err
 	}
 	return fmt.Errorf("%w: %w", errDamaged, err)

@@ -47,8 +47,7 @@ type reader struct {
 	model  *formats.Model
 
 	operations int
-	ops        []op // open ones
-	path       []string
+	ops        []op           // open ones
 	consts     map[string]int // tensors of the operator const, by output
 	v          val
 	weights    files
@@ -56,7 +55,7 @@ type reader struct {
 	net      netState
 	scanLeft int64
 
-	over, clipped, cut, texts int
+	over, clipped, cut int
 }
 
 func (r *reader) find(code string, s formats.Severity, at int64, text string, args ...any) {

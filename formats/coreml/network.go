@@ -18,8 +18,7 @@ type netState struct {
 	params params
 	held   []weight
 	w      weight
-	gate   uint64 // field of the parameters that an LSTM's weights are in
-	times  int    // how many times
+	times  int // how many times
 }
 
 // weight is one WeightParams.

@@ -274,13 +274,6 @@ func isShape(v pickle.Value) bool {
 	return ok
 }
 
-func item(s *pickle.Seq, i int) pickle.Value {
-	if i < len(s.Items) {
-		return s.Items[i]
-	}
-	return nil
-}
-
 func (w *walker) sparseShape(shape []int64, at *trail) {
 	text := ""
 	for i, d := range shape[:min(len(shape), 16)] {

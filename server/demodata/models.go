@@ -18,10 +18,9 @@ import (
 // model is a made-up model: a transformer of some layers.
 type model struct {
 	api.Model
-	layers  int
-	width   int64
-	files   []file
-	program string // that trains or serves it
+	layers int
+	width  int64
+	files  []file
 }
 
 type file struct {

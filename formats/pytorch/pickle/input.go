@@ -97,19 +97,6 @@ func (in *input) length(width int) (int64, error) {
 	return int64(n), nil
 }
 
-// read returns a copy of the next n bytes, which length has checked.
-func (in *input) read(n int64) ([]byte, error) {
-	if err := in.spend(n); err != nil {
-		return nil, err
-	}
-	p := make([]byte, n)
-	if err := formats.ReadFull(in.src, p, in.pos); err != nil {
-		return nil, &formats.Error{Format: "pickle", Field: "string", Offset: in.pos, Err: err}
-	}
-	in.pos += n
-	return p, nil
-}
-
 func (in *input) skip(n int64) { in.pos += n }
 
 // line returns the bytes up to the next newline, without it.
