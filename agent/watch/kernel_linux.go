@@ -61,6 +61,7 @@ type Kernel struct {
 type mark struct {
 	mount
 	content, names bool
+	hidden         bool // another file system is mounted over it
 	problem        string
 }
 
@@ -83,17 +84,21 @@ func NewKernel(o KernelOptions) (*Kernel, error) {
 	}
 	k := &Kernel{opts: o, content: content, names: names, events: make(chan Event, 1024), gaps: make(chan Gap, 64),
 		done: make(chan struct{}), self: int32(os.Getpid()), marks: map[uint64]*mark{}, byFS: map[[8]byte]*mark{}, sung: make(chan struct{}, 1), starts: make(chan int, 256)}
+	table, err := openMounts()
+	if err != nil {
+		return nil, errors.Join(err, k.closeGroups())
+	}
 	if k.refresh(true); k.marked() == 0 {
 		err := errors.New("no file system could be marked")
 		for _, m := range k.marks {
 			err = fmt.Errorf("%w; %s: %s", err, m.reach, m.problem)
 		}
-		return nil, errors.Join(err, k.closeGroups())
+		return nil, errors.Join(err, k.closeGroups(), unix.Close(table))
 	}
 	k.markDevices()
 	k.ended.Add(3)
 	go k.readContent()
-	go k.followMounts()
+	go k.followMounts(table)
 	go k.followStarts()
 	if names != nil {
 		k.ended.Add(1)
@@ -161,6 +166,8 @@ func (k *Kernel) Status() []api.Watch {
 	for _, m := range k.marks {
 		w := api.Watch{Path: m.reach, Tier: TierFanotify, State: "ok", Detail: m.kind}
 		switch {
+		case m.hidden:
+			w.State, w.Detail = "partial", m.kind+": "+m.problem+"; what was open there before is not seen"
 		case !m.content:
 			w.State, w.Detail = "broken", m.kind+": "+m.problem
 		case err == nil && !still[m.dev] && m.kind != "btrfs":
@@ -192,15 +199,36 @@ func (k *Kernel) refresh(first bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	here := map[uint64]bool{}
+	k.forgetLost()
 	k.take(mounts, here, first)
-	for dev, m := range k.marks {
+	for dev := range k.marks {
 		if _, ok := here[dev]; !ok {
-			delete(k.marks, dev)
-			for fs, other := range k.byFS {
-				if other == m {
-					delete(k.byFS, fs)
-				}
-			}
+			k.forget(dev)
+		}
+	}
+}
+
+// forgetLost forgets file systems whose marks went with them, so that those that were given their device numbers since,
+// which the kernel does at once, are marked anew. The lock is held.
+func (k *Kernel) forgetLost() {
+	still, err := k.content.Marked()
+	if err != nil {
+		return
+	}
+	for dev, m := range k.marks {
+		if m.content && !still[dev] && m.kind != "btrfs" { // a subvolume has a number of its own, its mark that of the whole
+			k.forget(dev)
+		}
+	}
+}
+
+// forget drops what is known of a file system; the lock is held.
+func (k *Kernel) forget(dev uint64) {
+	m := k.marks[dev]
+	delete(k.marks, dev)
+	for fs, other := range k.byFS {
+		if other == m {
+			delete(k.byFS, fs)
 		}
 	}
 }
@@ -215,7 +243,7 @@ func (k *Kernel) take(mounts []mount, here map[uint64]bool, first bool) {
 		}
 		old := k.marks[m.dev]
 		switch {
-		case old == nil || !old.content && old.reach != m.reach:
+		case old == nil || old.hidden || !old.content && old.reach != m.reach || old.kind != m.kind:
 			old = k.markFS(m)
 			fresh = append(fresh, old)
 		case old.foreign:
@@ -234,6 +262,10 @@ func (k *Kernel) take(mounts []mount, here map[uint64]bool, first bool) {
 func (k *Kernel) markFS(mt mount) *mark {
 	m := &mark{mount: mt}
 	k.marks[mt.dev] = m
+	if m.hidden = mt.hidden(); m.hidden {
+		m.problem = "another file system is mounted over it"
+		return m
+	}
 	const add = unix.FAN_MARK_ADD | unix.FAN_MARK_FILESYSTEM
 	if err := k.content.Mark(add, unix.FAN_CLOSE_WRITE, mt.reach); err != nil {
 		m.problem = err.Error()

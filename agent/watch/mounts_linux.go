@@ -57,6 +57,16 @@ func parseMounts(r io.Reader, reach string) []mount {
 	return out
 }
 
+// hidden reports whether another file system is mounted over this one: what its path leads to, and would be marked, is
+// that one. Nothing is asked of servers. Subvolumes of btrfs have device numbers of their own, and cannot be told so.
+func (m *mount) hidden() bool {
+	var st unix.Statx_t
+	if m.kind == "btrfs" || unix.Statx(unix.AT_FDCWD, m.reach, unix.AT_STATX_DONT_SYNC|unix.AT_NO_AUTOMOUNT, unix.STATX_TYPE, &st) != nil {
+		return false
+	}
+	return unix.Mkdev(st.Dev_major, st.Dev_minor) != m.dev
+}
+
 // allMounts lists the mounts of our namespace, and those of every other mount
 // namespace that a running process is in.
 func allMounts(proc string) []mount {

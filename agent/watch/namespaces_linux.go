@@ -10,31 +10,25 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// openMounts opens our own mount table to wait for what changes from now on. It is not for the runtime, which would wait
+// for the file as well: of a change only the first that asks is told.
+func openMounts() (fd int, err error) {
+	return unix.Open("/proc/self/mountinfo", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+}
+
 // followMounts waits for changes of our own mount table, and looks at all other
 // mount namespaces now and then.
-func (k *Kernel) followMounts() {
+func (k *Kernel) followMounts(fd int) {
 	defer k.ended.Done()
-	f, err := os.Open("/proc/self/mountinfo")
-	if err != nil {
-		return
-	}
-	defer f.Close()
-	raw, err := f.SyscallConn()
-	if err != nil {
-		return
-	}
+	defer unix.Close(fd)
 	for last := time.Now(); ; {
 		select {
 		case <-k.done:
 			return
 		default:
 		}
-		changed := false
-		_ = raw.Control(func(fd uintptr) {
-			n, _ := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLPRI}}, int(min(k.opts.Poll, 2*time.Second)/time.Millisecond)) // wakes for the end as well
-			changed = n > 0
-		})
-		if changed || time.Since(last) >= k.opts.Poll {
+		n, _ := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLPRI}}, int(min(k.opts.Poll, 2*time.Second)/time.Millisecond)) // wakes for the end as well
+		if n > 0 || time.Since(last) >= k.opts.Poll {
 			k.refresh(false)
 			last = time.Now()
 		}
@@ -100,6 +94,7 @@ func (k *Kernel) lookInto(pid int, own string, fresh func(ns string, table []byt
 	}
 	mounts := parseMounts(bytes.NewReader(table), proc+"/root")
 	k.mu.Lock()
+	k.forgetLost()
 	k.take(mounts, map[uint64]bool{}, false)
 	k.mu.Unlock()
 	now, err := os.Readlink(proc + "/ns/mnt")
