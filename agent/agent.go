@@ -91,6 +91,7 @@ type Agent struct {
 	policy     atomic.Int64                  // version in force
 	revision   revision                      // of the server's policies: told, and asked for
 	out        sync.Mutex
+	damage     sync.Mutex   // one looks at what was found damaged
 	contact    atomic.Int64 // unix nanoseconds of the last answer
 	telling    []api.Gap    // of the heartbeat on its way; of the goroutine that sends them
 	over       []api.Health // the same
@@ -186,6 +187,8 @@ func (a *Agent) recall() error {
 // sayDamage says what was found damaged since it last looked. The files of hits
 // that are gone are judged and reported again.
 func (a *Agent) sayDamage() {
+	a.damage.Lock()
+	defer a.damage.Unlock()
 	if aside := a.store.Aside(); aside != "" {
 		a.deps.Log.Error("state store damaged; every file is read again", "kept", aside)
 		a.board.Set("state.damaged", health.Warning, "the state store was damaged and moved to "+aside)

@@ -44,7 +44,7 @@ func (a *Agent) report(ctx context.Context, o scan.Outcome) error {
 		return nil
 	}
 	a.markOpen(o.File)
-	if p := o.Previous; p != nil && sameContent(*p, entry) {
+	if p := a.previous(&o); p != nil && sameContent(*p, entry) {
 		entry.Names = p.Names
 		if p.HasName(o.Path) {
 			entry.Epoch, entry.Seq = p.Epoch, p.Seq
@@ -65,6 +65,19 @@ func (a *Agent) report(ctx context.Context, o scan.Outcome) error {
 	entry.Epoch, entry.Seq = stored.Epoch, stored.Seq
 	a.saved(a.store.Put(o.Info.Key, entry, true))
 	a.printHit(stored)
+	return nil
+}
+
+// previous is what was known of a file when it was judged, or, where the state store was moved aside under the judge,
+// what the spool still knows of it.
+func (a *Agent) previous(o *scan.Outcome) *state.Entry {
+	if o.Previous != nil {
+		return o.Previous
+	}
+	a.sayDamage()
+	if e, ok := a.store.Get(o.Info.Key); ok {
+		return &e
+	}
 	return nil
 }
 
