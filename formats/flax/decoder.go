@@ -64,10 +64,11 @@ func (Decoder) Decode(ctx context.Context, src formats.Source, limits formats.Li
 		return nil, formats.Errorf(ID, "file", p.in.Offset(), ctx.Err(), "stopped")
 	}
 	if len(p.model.Tensors) == 0 {
+		// There is no magic number: what breaks before the first array may be anything that begins like a map.
 		if err == nil {
-			err = fmt.Errorf("%w: no array in it", formats.ErrNotRecognized)
+			err = errors.New("no array in it")
 		}
-		return nil, &formats.Error{Format: ID, Field: "value", Offset: p.in.Offset(), Err: err}
+		return nil, formats.Errorf(ID, "value", p.in.Offset(), formats.ErrNotRecognized, "%v", err)
 	}
 	if err != nil {
 		p.find("broken", formats.Unread, p.in.Offset(), fmt.Sprintf("the file was read up to here: %v", err))
